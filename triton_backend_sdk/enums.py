@@ -1,0 +1,29 @@
+"""Triton's small enums under their own names, less the prefix."""
+
+import enum
+
+
+class MemoryType(enum.IntEnum):
+    """Where a buffer lies. See TRITONSERVER_MemoryType."""
+
+    CPU = 0
+    CPU_PINNED = 1
+    GPU = 2
+
+
+class InstanceGroupKind(enum.IntEnum):
+    """What an instance runs on. See TRITONSERVER_InstanceGroupKind."""
+
+    AUTO = 0
+    CPU = 1
+    GPU = 2
+    MODEL = 3
+
+
+class LogLevel(enum.IntEnum):
+    """A level of Triton's log. See TRITONSERVER_LogLevel."""
+
+    INFO = 0
+    WARN = 1
+    ERROR = 2
+    VERBOSE = 3

@@ -1,0 +1,55 @@
+"""Every hook that a backend can implement, on one page.
+
+A hook may leave out arguments it does not need: ``def execute(requests)`` and
+``def execute(instance, requests)`` are both right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.model import Model, ModelInstance
+    from triton_backend_sdk.request import Request
+    from triton_backend_sdk.response import Response
+
+#: Name of the pluggy project, and of the entry-point group for plugins of other packages.
+PROJECT = "triton_backend_sdk"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+#: Marks a function or method as the implementation of a hook.
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def model_initialize(model: Model) -> None:
+    """Prepare what all instances of the model share, such as weights: keep it in ``model.state``.
+
+    Raising makes the model UNAVAILABLE with your message. See TRITONBACKEND_ModelInitialize.
+    """
+
+
+@hookspec
+def model_finalize(model: Model) -> None:
+    """Let go of what model_initialize prepared. See TRITONBACKEND_ModelFinalize."""
+
+
+@hookspec
+def initialize(instance: ModelInstance) -> None:
+    """Prepare one instance. Raising makes the model UNAVAILABLE. See TRITONBACKEND_ModelInstanceInitialize."""
+
+
+@hookspec
+def finalize(instance: ModelInstance) -> None:
+    """Let go of what initialize prepared. See TRITONBACKEND_ModelInstanceFinalize."""
+
+
+@hookspec(firstresult=True)
+def execute(instance: ModelInstance, requests: list[Request]) -> list[Response | Exception]:
+    """Answer a batch: one Response (or exception) per request, in order.
+
+    Raising fails the whole batch with your message. See TRITONBACKEND_ModelInstanceExecute.
+    """
+    raise NotImplementedError

@@ -1,0 +1,80 @@
+"""One inference request, as a mapping from input name to tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.tensor import Tensor
+
+
+class Request:
+    """A request: ``request["IN"]`` is the input tensor IN.
+
+    The implementation that runs in the server is C (``_ffi/src/request.c``); the fake host of the tests
+    has one over NumPy.
+    """
+
+    __slots__ = ()
+
+    #: The client's request id, "" where it gave none. See TRITONBACKEND_RequestId.
+    id: str
+    #: The client's parameters with their types. See TRITONBACKEND_RequestParameter.
+    parameters: dict[str, str | int | bool | float | bytes]
+    #: Outputs the client asked for (all of the config's if it named none); others are pruned.
+    requested_outputs: tuple[str, ...]
+    #: Size of the batch dimension; 1 for a model that does not batch.
+    batch_size: int
+
+    def output(self, name: str, shape: Sequence[int], dtype: Any = None) -> Tensor:
+        """Give a writable view of Triton's own response buffer for an output.
+
+        What is written there is the response: nothing is copied. The output need not be named again in the
+        Response. The response is sent when the last array made from the view is gone; one that is still held
+        when ``execute`` has returned delays it.
+
+        :param shape: batch dimension first, where the model batches.
+        :param dtype: only to assert it; the config says it.
+        :raises NotFoundError: the config has no such output.
+        :raises InvalidArgError: shape or dtype contradict the config, or BYTES, whose size is not known ahead.
+        """
+        raise NotImplementedError
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Give an input.
+
+        :raises NotFoundError: (a KeyError) the request has no such input.
+        """
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[str]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __contains__(self, name: object) -> bool:
+        return name in list(self)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.id!r} {list(self)}>"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Give an input, or the default where the request lacks it (an optional input)."""
+        return self[name] if name in self else default
+
+    def keys(self) -> list[str]:
+        """Give the names of the inputs."""
+        return list(self)
+
+    def values(self) -> list[Tensor]:
+        """Give the inputs."""
+        return [self[name] for name in self]
+
+    def items(self) -> list[tuple[str, Tensor]]:
+        """Give name and tensor of each input."""
+        return [(name, self[name]) for name in self]
+
+
+Mapping.register(Request)
