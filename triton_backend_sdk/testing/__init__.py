@@ -1,0 +1,26 @@
+"""Tests of a backend, from the cheapest to the most real.
+
+- :class:`FakeHost` runs a plugin's hooks on NumPy arrays: no server, no compiler, milliseconds.
+- :class:`TritonCore` is the real Triton core inside the test's process.
+- the ``tritonserver`` fixture of :mod:`triton_backend_sdk.testing.pytest_plugin` is the real server, a process.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.testing.core import CoreResponse, Raw, TritonCore
+    from triton_backend_sdk.testing.fake_host import FakeHost
+
+__all__ = ["CoreResponse", "FakeHost", "Raw", "TritonCore"]
+
+_HOMES = {"CoreResponse": "core", "FakeHost": "fake_host", "Raw": "core", "TritonCore": "core"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: the pytest plugin lives in this package and must stay cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,274 @@
+"""The real Triton core in this very process.
+
+A plugin that it drives runs in the test's own interpreter: a breakpoint in ``execute`` stops, coverage counts
+its lines, monkeypatch reaches its functions. Nothing is faked; only HTTP and gRPC are missing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from triton_backend_sdk.errors import InvalidArgError, UnavailableError
+from triton_backend_sdk.testing.core_api import CoreApi, open_core
+from triton_backend_sdk.testing.core_infer import Inferencer, Query
+from triton_backend_sdk.testing.core_response import CoreResponse
+from triton_backend_sdk.testing.wire import Raw
+
+__all__ = ["CoreResponse", "Raw", "TritonCore"]
+
+#: States of a model version that has not come to rest.
+_MOVING = {"LOADING", "READY", "UNLOADING"}
+
+
+class TritonCore:
+    """Triton's server object, without its network front ends. See TRITONSERVER_ServerNew.
+
+    It starts in explicit model-control mode, with no model: :meth:`load` those you want. Several can follow
+    one another, or live side by side, in one process; the log is the process's, so of several it goes to the
+    youngest.
+
+    :param model_repository: the folder, or folders, of models.
+    :param backend_directory: the folder that holds ``NAME/libtriton_NAME.so``.
+    :param backend_config: what ``--backend-config=NAME,key=value`` says: ``{"NAME": {"key": "value"}}``.
+    :param log_verbose: Triton's verbose level; 0 is off.
+    :param log_file: where Triton logs; a temporary file if not given. See :meth:`log_text`.
+    :param exit_timeout: seconds that :meth:`close` gives models to finish and unload.
+    :param library: libtritonserver; the one of the installed server if not given.
+    :raises UnavailableError: no server is installed, or its library does not open.
+    """
+
+    def __init__(
+        self,
+        model_repository: Path | str | Sequence[Path | str],
+        backend_directory: Path | str,
+        *,
+        backend_config: Mapping[str, Mapping[str, str]] | None = None,
+        log_verbose: int = 0,
+        log_file: Path | None = None,
+        exit_timeout: int = 5,
+        library: Path | None = None,
+    ) -> None:
+        self._api = open_core(library or _installed_library())
+        self._exit_timeout = exit_timeout
+        self._temporary = tempfile.TemporaryDirectory(prefix="tbsdk-core-")
+        self.log_file = log_file or Path(self._temporary.name) / "triton.log"
+        if isinstance(model_repository, (str, Path)):
+            model_repository = [model_repository]
+        options = self._api.new("ServerOptionsNew", "TRITONSERVER_ServerOptions")
+        try:
+            _fill_options(self._api, options, model_repository, backend_directory, backend_config or {})
+            self._api.call("ServerOptionsSetLogFile", options, str(self.log_file).encode())
+            self._api.call("ServerOptionsSetLogVerbose", options, log_verbose)
+            self._server: Any = self._api.new("ServerNew", "TRITONSERVER_Server", options)
+        finally:
+            self._api.call("ServerOptionsDelete", options)
+        self._inferencer = Inferencer(self._api, self._server)
+        # Triton's threads must not outlive the interpreter they call.
+        atexit.register(self.close)
+
+    def __enter__(self) -> TritonCore:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unload every model, stop the server and delete it; harmless when done already.
+
+        :raises UnavailableError: a model did not let go of its requests in time; the server object is then
+            left behind, as deleting it would pull memory from under the plugin.
+        """
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        atexit.unregister(self.close)
+        try:
+            self._stop(server)
+        finally:
+            self._temporary.cleanup()
+
+    def _stop(self, server: Any) -> None:
+        api = self._api
+        names = {entry["name"] for entry in _moving(api.get_json("ServerModelIndex", server, 0))}
+        # Unloaded first and one by one, as ServerStop looks only once a second whether it is done.
+        for name in names:
+            api.call("ServerUnloadModel", server, name.encode())
+        if not self._wait_unloaded(server, names, self._exit_timeout):
+            held = self.live_objects()["requests"]
+            raise UnavailableError(
+                f"{', '.join(sorted(names))} did not unload within {self._exit_timeout} s, with {held} requests "
+                "not released: does the plugin keep views of its inputs, or hang in finalize?"
+            )
+        api.call("ServerStop", server)
+        api.call("ServerDelete", server)
+        self._inferencer.close()
+
+    def load(self, name: str, config: Mapping[str, Any] | None = None) -> None:
+        """Load or reload a model, and wait for it. See TRITONSERVER_ServerLoadModelWithParameters.
+
+        :param config: stands in for the repository's config.pbtxt, as a dict.
+        :raises TritonError: the model is not ready; the message holds the plugin's own.
+        """
+        api, server = self._api, self._open_server()
+        if config is None:
+            api.call("ServerLoadModel", server, name.encode())
+            return
+        text = api.ffi.new("char[]", json.dumps(config).encode())
+        kind = api.lib.TRITONSERVER_PARAMETER_STRING
+        parameter = api.lib.TRITONSERVER_ParameterNew(b"config", kind, text)
+        try:
+            parameters = api.ffi.new("TRITONSERVER_Parameter*[]", [parameter])
+            call_type = "const TRITONSERVER_Parameter**"
+            api.call(
+                "ServerLoadModelWithParameters", server, name.encode(), api.ffi.cast(call_type, parameters), 1
+            )
+        finally:
+            api.lib.TRITONSERVER_ParameterDelete(parameter)
+
+    def unload(self, name: str, *, wait: bool = True, timeout: float = 10.0) -> None:
+        """Unload a model. See TRITONSERVER_ServerUnloadModel.
+
+        :param wait: return when the instances are finalized, not before.
+        :raises UnavailableError: that took longer than ``timeout`` seconds.
+        """
+        self._api.call("ServerUnloadModel", self._open_server(), name.encode())
+        if wait and not self._wait_unloaded(self._server, {name}, timeout):
+            raise UnavailableError(f"model {name!r} did not unload within {timeout:g} s")
+
+    def _wait_unloaded(self, server: Any, names: set[str], timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while any(e["name"] in names for e in _moving(self._api.get_json("ServerModelIndex", server, 0))):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+    def index(self) -> list[dict[str, str]]:
+        """List the repository's models with ``name``, ``version``, ``state`` and ``reason``."""
+        found: list[dict[str, str]] = self._api.get_json("ServerModelIndex", self._open_server(), 0)
+        return found
+
+    def model_config(self, name: str, version: int = -1) -> dict[str, Any]:
+        """Give a loaded model's config, as Triton completed it."""
+        found: dict[str, Any] = self._model_json("Config", name, version, 1)
+        return found
+
+    def metadata(self, name: str, version: int = -1) -> dict[str, Any]:
+        """Give a loaded model's inputs, outputs and versions."""
+        found: dict[str, Any] = self._model_json("Metadata", name, version)
+        return found
+
+    def statistics(self, name: str, version: int = -1) -> dict[str, Any]:
+        """Give a loaded model's counters (times in nanoseconds): ``inference_count``, ``batch_stats``, ..."""
+        found: dict[str, Any] = self._model_json("Statistics", name, version)["model_stats"][0]
+        return found
+
+    def _model_json(self, what: str, name: str, version: int, *more: int) -> Any:
+        server = self._open_server()
+        return self._api.get_json(f"ServerModel{what}", server, name.encode(), version, *more)
+
+    def is_ready(self, name: str, version: int = -1) -> bool:
+        """Say whether a model takes requests."""
+        return bool(self._api.get("ServerModelIsReady", "bool", self._open_server(), name.encode(), version))
+
+    def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Sequence[str] | None = None,
+        request_id: str = "",
+        parameters: Mapping[str, str | int | bool | float] | None = None,
+        version: int = -1,
+        timeout: float | None = None,
+    ) -> CoreResponse:
+        """Send one request and wait for its response. See TRITONSERVER_ServerInferAsync.
+
+        :param inputs: name to array (strings: an object, S or U array); to a list of arrays, which Triton
+            gets as one buffer each; or to :class:`Raw` bytes.
+        :param outputs: names wanted; all if not given.
+        :param timeout: seconds to wait; for ever if not given, so that one can stop at a breakpoint.
+        :raises TritonError: of the class of the error's code, whether Triton refused or the plugin failed.
+        :raises TimeoutError: no response came in time.
+        """
+        future = self.infer_async(
+            model, inputs, outputs=outputs, request_id=request_id, parameters=parameters, version=version
+        )
+        return future.result(timeout)
+
+    def infer_async(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        outputs: Sequence[str] | None = None,
+        request_id: str = "",
+        parameters: Mapping[str, str | int | bool | float] | None = None,
+        version: int = -1,
+    ) -> Future[CoreResponse]:
+        """Send one request and return at once: the future holds the response. Arguments are infer's."""
+        self._open_server()
+        query = Query(model, version, inputs, outputs, request_id, parameters or {})
+        return self._inferencer.submit(query)
+
+    def live_objects(self) -> dict[str, int]:
+        """Count the requests, responses and output buffers that have not come back."""
+        return self._inferencer.live.counts()
+
+    def wait_released(self, timeout: float = 5.0) -> bool:
+        """Wait until :meth:`live_objects` is all zero; False if something is still held after ``timeout`` s.
+
+        A request is released a little after its response; much later if the plugin keeps a view of an input.
+        """
+        return self._inferencer.live.wait_none(timeout)
+
+    def log_text(self) -> str:
+        """Read what Triton has logged so far, the plugin's own log lines and tracebacks included."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def _open_server(self) -> Any:
+        if self._server is None:
+            raise InvalidArgError("this TritonCore is closed")
+        return self._server
+
+
+def _fill_options(
+    api: CoreApi,
+    options: Any,
+    repositories: Sequence[Path | str],
+    backend_directory: Path | str,
+    backend_config: Mapping[str, Mapping[str, str]],
+) -> None:
+    def put(name: str, *values: Any) -> None:
+        encoded = [str(value).encode() if isinstance(value, (str, Path)) else value for value in values]
+        api.call(f"ServerOptionsSet{name}", options, *encoded)
+
+    put("ServerId", "tbsdk-test")
+    for repository in repositories:
+        put("ModelRepositoryPath", repository)
+    put("BackendDirectory", backend_directory)
+    for backend, settings in backend_config.items():
+        for key, value in settings.items():
+            put("BackendConfig", backend, key, value)
+    put("ModelControlMode", api.lib.TRITONSERVER_MODEL_CONTROL_EXPLICIT)
+    put("StrictModelConfig", False)  # as tritonserver does unless told otherwise
+    put("Metrics", False)  # they belong to the network front end
+    put("PinnedMemoryPoolByteSize", 0)
+    put("ExitTimeout", 1)  # the models are unloaded by then
+
+
+def _moving(index: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    return [entry for entry in index if entry.get("state") in _MOVING]
+
+
+def _installed_library() -> Path:
+    from triton_backend_sdk.tools.server import find_server  # noqa: PLC0415  not needed with a library given
+
+    return find_server().library
