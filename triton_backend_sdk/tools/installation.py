@@ -81,7 +81,7 @@ def _libraries(root: Path) -> Iterator[Path]:
     for folder in ("lib", "lib64"):
         if (root / folder / "libtritonserver.so").is_file():
             yield root / folder / "libtritonserver.so"
-    # The wheel, as unpacked by pip: site-packages/pytriton/tritonserver beside site-packages/nvidia_pytriton.libs.
+    # The wheel as pip installs it: pytriton/tritonserver beside nvidia_pytriton.libs.
     yield from sorted((root.parent.parent / "nvidia_pytriton.libs").glob("libtritonserver-*.so"))
 
 
