@@ -21,7 +21,7 @@ class Request:
     #: The client's request id, "" where it gave none. See TRITONBACKEND_RequestId.
     id: str
     #: The client's parameters with their types. See TRITONBACKEND_RequestParameter.
-    parameters: dict[str, str | int | bool | float | bytes]
+    parameters: dict[str, str | int | bool | float]
     #: Outputs the client asked for (all of the config's if it named none); others are pruned.
     requested_outputs: tuple[str, ...]
     #: Size of the batch dimension; 1 for a model that does not batch.
@@ -36,8 +36,8 @@ class Request:
 
         :param shape: batch dimension first, where the model batches.
         :param dtype: only to assert it; the config says it.
-        :raises NotFoundError: the config has no such output.
-        :raises InvalidArgError: shape or dtype contradict the config, or BYTES, whose size is not known ahead.
+        :raises InternalError: the config has no such output, shape or dtype contradict it, it was asked for before,
+            or it is BYTES, whose size is not known ahead.
         """
         raise NotImplementedError
 

@@ -1,0 +1,55 @@
+"""Write backends for NVIDIA's Triton Inference Server in Python.
+
+::
+
+    from triton_backend_sdk import Response, hookimpl
+
+    @hookimpl
+    def execute(requests):
+        return [Response({"OUT": 2 * request["IN"].numpy()}) for request in requests]
+"""
+
+from triton_backend_sdk._version import __version__
+from triton_backend_sdk.batched import batched
+from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.enums import InstanceGroupKind, MemoryType
+from triton_backend_sdk.errors import (
+    AlreadyExistsError,
+    CancelledError,
+    InternalError,
+    InvalidArgError,
+    NotFoundError,
+    TritonError,
+    UnavailableError,
+    UnknownError,
+    UnsupportedError,
+)
+from triton_backend_sdk.hookspecs import hookimpl
+from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.request import Request
+from triton_backend_sdk.response import Response
+from triton_backend_sdk.tensor import Tensor
+
+__all__ = [
+    "AlreadyExistsError",
+    "Backend",
+    "CancelledError",
+    "DataType",
+    "InstanceGroupKind",
+    "InternalError",
+    "InvalidArgError",
+    "MemoryType",
+    "Model",
+    "ModelInstance",
+    "NotFoundError",
+    "Request",
+    "Response",
+    "Tensor",
+    "TritonError",
+    "UnavailableError",
+    "UnknownError",
+    "UnsupportedError",
+    "__version__",
+    "batched",
+    "hookimpl",
+]

@@ -1,0 +1,83 @@
+"""Triton's functions for the lifecycle: one instance per loaded native module, one check after every call."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from triton_backend_sdk import errors
+
+
+class Api:
+    """cffi's view of the native module, with errors raised and out-parameters returned.
+
+    The functions are resolved in the process when the first backend loads; see ``src/table.c``.
+    """
+
+    def __init__(self, ffi: Any, lib: Any) -> None:
+        self.ffi = ffi
+        self.lib = lib
+
+    def check(self, error: Any) -> None:
+        """Raise a TRITONSERVER_Error as its exception; it is deleted."""
+        if error == self.ffi.NULL:
+            return
+        code = self.lib.TRITONSERVER_ErrorCode(error)
+        message = self.ffi.string(self.lib.TRITONSERVER_ErrorMessage(error)).decode(errors="replace")
+        self.lib.TRITONSERVER_ErrorDelete(error)
+        raise errors.from_code(code, message)
+
+    def error(self, code: int, message: str) -> Any:
+        """Make a TRITONSERVER_Error; whoever it is returned to owns it."""
+        return self.lib.TRITONSERVER_ErrorNew(code, message.encode(errors="replace"))
+
+    def get(self, function: Any, handle: Any, result: str) -> Any:
+        """Call a getter with one out-parameter of a C type and give its value."""
+        out = self.ffi.new(f"{result} *")
+        self.check(function(handle, out))
+        return out[0]
+
+    def text(self, function: Any, handle: Any) -> str:
+        """Call a getter of a string; Triton owns it, so it is copied."""
+        return str(self.ffi.string(self.get(function, handle, "const char *")).decode())
+
+    def path(self, function: Any, handle: Any) -> str:
+        """Call a getter of an artifact's location in the file system."""
+        kind = self.ffi.new("TRITONBACKEND_ArtifactType *")
+        location = self.ffi.new("const char **")
+        self.check(function(handle, kind, location))
+        return str(self.ffi.string(location[0]).decode())
+
+    def parse(self, message: Any) -> Any:
+        """Give a TRITONSERVER_Message's JSON; the caller still owns the message."""
+        base, size = self.ffi.new("const char **"), self.ffi.new("size_t *")
+        self.check(self.lib.TRITONSERVER_MessageSerializeToJson(message, base, size))
+        return json.loads(self.ffi.buffer(base[0], size[0])[:])
+
+    def backend_config(self, backend: Any) -> dict[str, Any]:
+        """See TRITONBACKEND_BackendConfig; the backend owns the message."""
+        message = self.get(self.lib.TRITONBACKEND_BackendConfig, backend, "TRITONSERVER_Message *")
+        return dict(self.parse(message))
+
+    def model_config(self, model: Any) -> dict[str, Any]:
+        """See TRITONBACKEND_ModelConfig; the message is ours to delete."""
+        out = self.ffi.new("TRITONSERVER_Message **")
+        self.check(self.lib.TRITONBACKEND_ModelConfig(model, 1, out))
+        try:
+            return dict(self.parse(out[0]))
+        finally:
+            self.check(self.lib.TRITONSERVER_MessageDelete(out[0]))
+
+    def address(self, handle: Any) -> int:
+        """Give a handle as a number, by which the runtime knows its object again."""
+        return int(self.ffi.cast("uintptr_t", handle))
+
+    def log(self, level: int, filename: str, line: int, message: str) -> None:
+        """Write to Triton's log. See TRITONSERVER_LogMessage."""
+        self.check(
+            self.lib.TRITONSERVER_LogMessage(level, filename.encode(), line, message.encode(errors="replace"))
+        )
+
+    def log_is_enabled(self, level: int) -> bool:
+        """See TRITONSERVER_LogIsEnabled."""
+        return bool(self.lib.TRITONSERVER_LogIsEnabled(level))

@@ -1,0 +1,12 @@
+// Every way in which C enters Python through cffi, and what Python asks of the shim. A batch enters by src/execute.c.
+
+extern "Python+C" TRITONSERVER_Error* tb_py_initialize(TRITONBACKEND_Backend* backend);
+extern "Python+C" TRITONSERVER_Error* tb_py_finalize(TRITONBACKEND_Backend* backend);
+extern "Python+C" TRITONSERVER_Error* tb_py_model_initialize(TRITONBACKEND_Model* model);
+extern "Python+C" TRITONSERVER_Error* tb_py_model_finalize(TRITONBACKEND_Model* model);
+extern "Python+C" TRITONSERVER_Error* tb_py_instance_initialize(TRITONBACKEND_ModelInstance* instance);
+extern "Python+C" TRITONSERVER_Error* tb_py_instance_finalize(TRITONBACKEND_ModelInstance* instance);
+
+// Address of the entries that the loader forwards to, and whether this shim started the interpreter.
+uintptr_t tb_entries_address(void);
+bool tb_owns_interpreter(void);

@@ -1,0 +1,105 @@
+// BYTES tensors: each element is a 4-byte little-endian length and that many bytes.
+#include "shim.h"
+
+const char* tb_bytes_check(const void* data, uint64_t nbytes, uint64_t count)
+{
+  const char *at = data, *end = at + nbytes;
+  uint64_t found = 0;
+  for (; at < end; found++) {
+    uint32_t length;
+    if ((size_t)(end - at) < sizeof length) return "it ends within a length";
+    memcpy(&length, at, sizeof length);
+    at += sizeof length;
+    if ((size_t)(end - at) < length) return "an element is longer than what is left";
+    at += length;
+  }
+  return found == count ? NULL : "the number of elements is not that of the shape";
+}
+
+// Writes PyBytes straight into a new NumPy object array.
+PyObject* tb_bytes_parse(const tb_view* view, PyObject* shape)
+{
+  int64_t count = tb_elements(view->shape, view->ndim);
+  const char* wrong = tb_bytes_check(view->data, view->nbytes, (uint64_t)count);
+  if (wrong != NULL) return tb_raise(tb_py.invalid_arg_error, "BYTES tensor '%s' is malformed: %s", view->name, wrong);
+  PyObject* array = PyObject_CallFunctionObjArgs(tb_py.np_empty, shape, tb_py.numpy_dtypes[TRITONSERVER_TYPE_BYTES], NULL);
+  if (array == NULL) return NULL;
+  Py_buffer buffer;
+  if (PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE | PyBUF_FORMAT) != 0) {
+    Py_DECREF(array);
+    return NULL;
+  }
+  PyObject** slots = buffer.buf;
+  const char* at = view->data;
+  for (int64_t i = 0; i < count; i++) {
+    uint32_t length;
+    memcpy(&length, at, sizeof length);
+    PyObject* element = PyBytes_FromStringAndSize(at + sizeof length, length);
+    if (element == NULL) {
+      Py_CLEAR(array);
+      break;
+    }
+    Py_XSETREF(slots[i], element);
+    at += sizeof length + length;
+  }
+  PyBuffer_Release(&buffer);
+  return array;
+}
+
+static bool element_bytes(PyObject* element, const char** data, Py_ssize_t* length)
+{
+  if (element != NULL && PyBytes_Check(element)) {
+    *data = PyBytes_AS_STRING(element);
+    *length = PyBytes_GET_SIZE(element);
+    return true;
+  }
+  if (element != NULL && PyUnicode_Check(element)) {
+    *data = PyUnicode_AsUTF8AndSize(element, length);  // cached in the str, so the second pass is free
+    return *data != NULL;
+  }
+  *data = NULL;
+  return false;
+}
+
+bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size)
+{
+  int64_t count = tb_elements(source->shape, source->ndim);
+  PyObject* const* elements = (PyObject* const*)source->data;
+  *size = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const char* data;
+    Py_ssize_t length;
+    if (!element_bytes(elements[i], &data, &length)) {
+      if (!PyErr_Occurred())
+        tb_raise(tb_py.internal_error, "BYTES output '%s': element %lld is %s; give bytes or str", name, (long long)i,
+          elements[i] ? Py_TYPE(elements[i])->tp_name : "missing");
+      return false;
+    }
+    if (length > UINT32_MAX) {
+      tb_raise(tb_py.internal_error, "BYTES output '%s': element %lld has more than 4 GiB", name, (long long)i);
+      return false;
+    }
+    *size += sizeof(uint32_t) + (uint64_t)length;
+  }
+  return true;
+}
+
+bool tb_bytes_write(const tb_source* source, char* target, uint64_t size)
+{
+  int64_t count = tb_elements(source->shape, source->ndim);
+  PyObject* const* elements = (PyObject* const*)source->data;
+  for (int64_t i = 0; i < count; i++) {
+    const char* data;
+    Py_ssize_t length;
+    if (!element_bytes(elements[i], &data, &length) || (uint64_t)length + sizeof(uint32_t) > size) {
+      if (!PyErr_Occurred()) PyErr_SetString(PyExc_RuntimeError, "the array changed while it was written");
+      return false;
+    }
+    uint32_t prefix = (uint32_t)length;
+    memcpy(target, &prefix, sizeof prefix);
+    memcpy(target + sizeof prefix, data, (size_t)length);
+    target += sizeof prefix + length;
+    size -= sizeof prefix + (uint64_t)length;
+  }
+  return true;
+}

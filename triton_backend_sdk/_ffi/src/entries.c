@@ -1,0 +1,31 @@
+// The entries that a loader forwards to: the lifecycle goes to Python through cffi, a batch to execute.c.
+#include "shim.h"
+
+extern TRITONSERVER_Error* tb_py_initialize(TRITONBACKEND_Backend*);
+extern TRITONSERVER_Error* tb_py_finalize(TRITONBACKEND_Backend*);
+extern TRITONSERVER_Error* tb_py_model_initialize(TRITONBACKEND_Model*);
+extern TRITONSERVER_Error* tb_py_model_finalize(TRITONBACKEND_Model*);
+extern TRITONSERVER_Error* tb_py_instance_initialize(TRITONBACKEND_ModelInstance*);
+extern TRITONSERVER_Error* tb_py_instance_finalize(TRITONBACKEND_ModelInstance*);
+void tb_stop_interpreter(void);
+
+static atomic_int backends;
+
+static TRITONSERVER_Error* initialize(TRITONBACKEND_Backend* backend)
+{
+  TRITONSERVER_Error* error = tb_py_initialize(backend);
+  if (error == NULL) atomic_fetch_add(&backends, 1);
+  return error;
+}
+
+static TRITONSERVER_Error* finalize(TRITONBACKEND_Backend* backend)
+{
+  TRITONSERVER_Error* error = tb_py_finalize(backend);
+  if (atomic_fetch_sub(&backends, 1) == 1) tb_stop_interpreter();
+  return error;
+}
+
+static const tb_entries entries = {
+  initialize, finalize, tb_py_model_initialize, tb_py_model_finalize, tb_py_instance_initialize, tb_py_instance_finalize, tb_execute};
+
+uintptr_t tb_entries_address(void) { return (uintptr_t)&entries; }

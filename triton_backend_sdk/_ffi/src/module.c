@@ -1,0 +1,131 @@
+// The Python module _hot: how the package's Python side reaches the C of the request path.
+#include "shim.h"
+#include <stdarg.h>
+
+tb_python tb_py;
+
+PyObject* tb_raise(PyObject* type, const char* format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  PyObject* message = PyUnicode_FromFormatV(format, arguments);
+  va_end(arguments);
+  if (message != NULL) PyErr_SetObject(type, message);
+  Py_XDECREF(message);
+  return NULL;
+}
+
+static bool fetch(PyObject** slot, PyObject* names, const char* name)
+{
+  *slot = PyMapping_GetItemString(names, name);
+  return *slot != NULL;
+}
+
+static bool fetch_members(PyObject** slots, int first, int count, PyObject* names, const char* name)
+{
+  PyObject* members;
+  bool fetched = fetch(&members, names, name);
+  for (int i = first; fetched && i < count; i++) fetched = (slots[i] = PySequence_GetItem(members, i - first)) != NULL;
+  return fetched;
+}
+
+// install(names): the classes and functions of the package that the C code uses. Gives (Tensor, Request), the C types.
+static PyObject* install(PyObject* module, PyObject* names)
+{
+  PyObject *tensor, *request;
+  bool fetched = fetch(&tb_py.response_class, names, "Response") && fetch(&tb_py.datatype_of, names, "datatype_of") && fetch(&tb_py.coerce, names, "coerce")
+    && fetch(&tb_py.as_numpy_dtype, names, "as_numpy_dtype") && fetch(&tb_py.internal_error, names, "InternalError")
+    && fetch(&tb_py.not_found_error, names, "NotFoundError") && fetch(&tb_py.invalid_arg_error, names, "InvalidArgError")
+    && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
+    && fetch_members(tb_py.memory_types, 0, 3, names, "memory_types") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request");
+  tb_py.str_outputs = PyUnicode_InternFromString("outputs");
+  tb_py.str_error = PyUnicode_InternFromString("error");
+  tb_py.str_sent = PyUnicode_InternFromString("sent");
+  tb_py.str_dlpack = PyUnicode_InternFromString("__dlpack__");
+  tb_py.kw_max_version = Py_BuildValue("(s)", "max_version");
+  tb_py.max_version = Py_BuildValue("(ii)", 1, 0);
+  if (!fetched || PyErr_Occurred()) return NULL;
+  tb_tensor_type = tb_tensor_type_new(module, tensor);
+  tb_request_type = tb_tensor_type ? tb_request_type_new(module, request) : NULL;
+  return tb_request_type ? Py_BuildValue("OO", tb_tensor_type, tb_request_type) : NULL;
+}
+
+static bool read_spec(tb_spec* spec, PyObject* given)
+{
+  const char* name;
+  int dtype;
+  PyObject* dims;
+  if (!PyArg_ParseTuple(given, "siO!", &name, &dtype, &PyTuple_Type, &dims)) return false;
+  spec->name = strdup(name);
+  spec->dtype = dtype;
+  spec->ndim = (uint32_t)PyTuple_GET_SIZE(dims);
+  spec->dims = calloc(spec->ndim + 1, sizeof *spec->dims);
+  if (spec->name == NULL || spec->dims == NULL) return PyErr_NoMemory() != NULL;
+  for (uint32_t i = 0; i < spec->ndim; i++) spec->dims[i] = PyLong_AsLongLong(PyTuple_GET_ITEM(dims, i));
+  return !PyErr_Occurred();
+}
+
+static void instance_free(tb_instance* instance)
+{
+  for (uint32_t i = 0; i < instance->output_count; i++) {
+    free(instance->outputs[i].name);
+    free(instance->outputs[i].dims);
+  }
+  free(instance->outputs);
+  Py_XDECREF(instance->execute);
+  Py_XDECREF(instance->on_error);
+  free(instance);
+}
+
+// bind(handle, execute, on_error, batching, outputs): gives the address to unbind, sets the instance's state.
+static PyObject* bind(PyObject* module, PyObject* args)
+{
+  (void)module;
+  unsigned long long handle;
+  PyObject *execute, *on_error, *outputs;
+  int batching;
+  if (!PyArg_ParseTuple(args, "KOOpO!", &handle, &execute, &on_error, &batching, &PyTuple_Type, &outputs)) return NULL;
+  Py_ssize_t count = PyTuple_GET_SIZE(outputs);
+  tb_instance* instance = calloc(1, sizeof *instance);
+  if (instance == NULL || (instance->outputs = calloc((size_t)count + 1, sizeof *instance->outputs)) == NULL) {
+    free(instance);
+    return PyErr_NoMemory();
+  }
+  instance->handle = (TRITONBACKEND_ModelInstance*)(uintptr_t)handle;
+  instance->execute = Py_NewRef(execute);
+  instance->on_error = Py_NewRef(on_error);
+  instance->batching = batching;
+  bool read = true;
+  for (Py_ssize_t i = 0; read && i < count; i++) {
+    read = read_spec(&instance->outputs[i], PyTuple_GET_ITEM(outputs, i));
+    instance->output_count++;
+  }
+  TRITONSERVER_Error* error = read ? TRITONBACKEND_ModelInstanceSetState(instance->handle, instance) : NULL;
+  if (error != NULL) {
+    tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
+    TRITONSERVER_ErrorDelete(error);
+  }
+  if (read && error == NULL) return PyLong_FromVoidPtr(instance);
+  instance_free(instance);
+  return NULL;
+}
+
+static PyObject* unbind(PyObject* module, PyObject* address)
+{
+  (void)module;
+  tb_instance* instance = PyLong_AsVoidPtr(address);
+  if (instance == NULL) return NULL;
+  instance_free(instance);
+  Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+  {"install", install, METH_O, NULL},
+  {"bind", bind, METH_VARARGS, NULL},
+  {"unbind", unbind, METH_O, NULL},
+  {0},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "triton_backend_sdk._hot", .m_size = -1, .m_methods = methods};
+
+PyMODINIT_FUNC PyInit__hot(void) { return PyModule_Create(&definition); }

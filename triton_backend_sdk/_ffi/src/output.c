@@ -1,0 +1,310 @@
+// From whatever a plugin returned for an output to Triton's response buffer, with one copy or none.
+#include "shim.h"
+#include <ctype.h>
+
+#define LARGE 65536  // bytes from which a copy is worth giving up the GIL for
+
+const tb_spec* tb_output_spec(tb_record* record, const char* name)
+{
+  tb_instance* instance = record->instance;
+  char known[1024] = "";
+  size_t length = 0;
+  for (uint32_t i = 0; i < instance->output_count; i++) {
+    if (strcmp(instance->outputs[i].name, name) == 0) return &instance->outputs[i];
+    if (length < sizeof known) length += (size_t)snprintf(known + length, sizeof known - length, "%s'%s'", i ? ", " : "", instance->outputs[i].name);
+  }
+  tb_raise(tb_py.internal_error, "the model's config has no output '%s'; it has %s", name, known);
+  return NULL;
+}
+
+static void shape_text(char* text, size_t size, bool batch, const int64_t* shape, uint32_t ndim)
+{
+  size_t length = (size_t)snprintf(text, size, "[%s", batch ? "batch" : "");
+  for (uint32_t i = 0; i < ndim && length < size; i++)
+    length += (size_t)snprintf(text + length, size - length, "%s%lld", i || batch ? ", " : "", (long long)shape[i]);
+  if (length < size) snprintf(text + length, size - length, "]");
+}
+
+bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim)
+{
+  uint32_t skip = record->instance->batching;
+  bool fits = ndim == spec->ndim + skip && (!skip || shape[0] == record->batch_size) && tb_elements(shape, ndim) >= 0;
+  for (uint32_t i = 0; fits && i < spec->ndim; i++) fits = spec->dims[i] < 0 || spec->dims[i] == shape[i + skip];
+  if (fits) return true;
+  char given[512], wanted[512];
+  shape_text(given, sizeof given, false, shape, ndim < PyBUF_MAX_NDIM ? ndim : PyBUF_MAX_NDIM);
+  shape_text(wanted, sizeof wanted, skip, spec->dims, spec->ndim);
+  if (skip)
+    tb_raise(tb_py.internal_error, "output '%s' has shape %s, but the config says %s, with batch = %lld in this request", spec->name, given, wanted, (long long)record->batch_size);
+  else tb_raise(tb_py.internal_error, "output '%s' has shape %s, but the config says %s", spec->name, given, wanted);
+  return false;
+}
+
+tb_output* tb_output_find(tb_record* record, const tb_spec* spec)
+{
+  tb_output* output = record->outputs;
+  while (output != NULL && output->spec != spec) output = output->next;
+  return output;
+}
+
+static TRITONSERVER_Error* response_output(tb_record* record, tb_output* output)
+{
+  TRITONBACKEND_Output* handle;
+  TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_CPU;
+  int64_t id = 0;
+  TRITONSERVER_Error* error = record->response ? NULL : TRITONBACKEND_ResponseNew(&record->response, record->request);
+  if (error == NULL) error = TRITONBACKEND_ResponseOutput(record->response, &handle, output->spec->name, output->spec->dtype, output->shape, output->ndim);
+  if (error == NULL) error = TRITONBACKEND_OutputBuffer(handle, &output->data, output->nbytes, &type, &id);
+  if (error == NULL && type == TRITONSERVER_MEMORY_GPU)
+    error = TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_UNSUPPORTED, "Triton offers GPU memory for this output, which this SDK does not write yet");
+  return error;
+}
+
+tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+{
+  const char* wrong = record->answered ? "the request was already answered"
+    : record->building                 ? "another thread is making an output of this request: make them one after another"
+    : tb_output_find(record, spec)     ? "it was already handed out for this request"
+                                       : NULL;
+  if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
+  tb_output* output = malloc(sizeof *output + ndim * sizeof *shape);
+  if (output == NULL) return (void*)PyErr_NoMemory();
+  *output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
+  memcpy(output->shape, shape, ndim * sizeof *shape);
+  TRITONSERVER_Error* error;
+  if (nbytes < LARGE) error = response_output(record, output);
+  else {
+    record->building = true;
+    Py_BEGIN_ALLOW_THREADS  // the frontend may clear the whole buffer
+    error = response_output(record, output);
+    Py_END_ALLOW_THREADS
+    record->building = false;
+  }
+  if (error == NULL) {
+    output->next = record->outputs;
+    return record->outputs = output;
+  }
+  PyObject* type = TRITONSERVER_ErrorCode(error) == TRITONSERVER_ERROR_UNSUPPORTED ? tb_py.unsupported_error : tb_py.internal_error;
+  tb_raise(type, "output '%s': %s", spec->name, TRITONSERVER_ErrorMessage(error));
+  TRITONSERVER_ErrorDelete(error);
+  free(output);
+  return NULL;
+}
+
+// --- sources ---------------------------------------------------------------------------------------------------------
+
+// INVALID: no datatype of Triton's, or one that the package's coerce() must translate first.
+static TRITONSERVER_DataType format_datatype(const char* format, Py_ssize_t itemsize)
+{
+  if (format == NULL) return TRITONSERVER_TYPE_UINT8;
+  if (*format == '@' || *format == '=' || *format == '<') format++;
+  if (format[0] == 0 || format[1] != 0) return TRITONSERVER_TYPE_INVALID;
+  int log = itemsize == 1 ? 0 : itemsize == 2 ? 1 : itemsize == 4 ? 2 : 3;
+  switch (*format) {
+    case '?': return TRITONSERVER_TYPE_BOOL;
+    case 'b': case 'h': case 'i': case 'l': case 'q': case 'n': return TRITONSERVER_TYPE_INT8 + log;
+    case 'B': case 'H': case 'I': case 'L': case 'Q': case 'N': return TRITONSERVER_TYPE_UINT8 + log;
+    case 'e': return TRITONSERVER_TYPE_FP16;
+    case 'f': return TRITONSERVER_TYPE_FP32;
+    case 'd': return TRITONSERVER_TYPE_FP64;
+    case 'O': return TRITONSERVER_TYPE_BYTES;
+    default: return TRITONSERVER_TYPE_INVALID;
+  }
+}
+
+static void compact_strides(tb_source* source)
+{
+  int64_t stride = source->itemsize;
+  for (uint32_t i = source->ndim; i-- > 0; stride *= source->shape[i]) source->strides[i] = stride;
+}
+
+static void from_tensor(tb_source* source, const tb_tensor* tensor)
+{
+  const tb_view* view = &tensor->view;
+  source->data = view->data;
+  source->dtype = view->dtype;
+  source->ndim = view->ndim;
+  source->itemsize = tb_itemsize(view->dtype);
+  memcpy(source->shape, view->shape, view->ndim * sizeof *view->shape);
+  compact_strides(source);
+}
+
+// 1: it has a buffer of a datatype of Triton's; 0: it has not; -1: a Python error
+static int from_buffer(tb_source* source, PyObject* value)
+{
+  if (!PyObject_CheckBuffer(value)) return 0;
+  Py_buffer* buffer = &source->buffer;
+  if (PyObject_GetBuffer(value, buffer, PyBUF_RECORDS_RO) != 0) {
+    if (!PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_BufferError)) return -1;
+    PyErr_Clear();  // such as NumPy's bfloat16, which has no format character
+    return 0;
+  }
+  source->dtype = format_datatype(buffer->format, buffer->itemsize);
+  if (source->dtype == TRITONSERVER_TYPE_INVALID || buffer->ndim > PyBUF_MAX_NDIM) {
+    PyBuffer_Release(buffer);
+    return 0;
+  }
+  source->objects = source->dtype == TRITONSERVER_TYPE_BYTES;
+  source->data = buffer->buf;
+  source->ndim = (uint32_t)buffer->ndim;
+  source->itemsize = (uint32_t)buffer->itemsize;
+  for (int i = 0; i < buffer->ndim; i++) {
+    source->shape[i] = buffer->shape[i];
+    source->strides[i] = buffer->strides[i];
+  }
+  return 1;
+}
+
+static bool is_compact(const tb_source* source)
+{
+  int64_t stride = source->itemsize;
+  for (uint32_t i = source->ndim; i-- > 0; stride *= source->shape[i])
+    if (source->shape[i] != 1 && source->strides[i] != stride) return tb_elements(source->shape, source->ndim) == 0;
+  return true;
+}
+
+// Whatever has no plain buffer goes through the package's Python: lists, 'S' and 'U' arrays, bfloat16, big-endian.
+static bool from_coerced(tb_source* source, PyObject* value)
+{
+  PyObject* pair = PyObject_CallOneArg(tb_py.coerce, value);
+  if (pair == NULL) return false;
+  PyObject *array, *dtype;
+  bool made = PyArg_ParseTuple(pair, "OO", &array, &dtype) && from_buffer(source, array) == 1;
+  for (int i = 1; made && i < TB_DTYPES; i++)
+    if (tb_py.datatypes[i] == dtype) source->dtype = i;
+  source->holder = pair;
+  if (!made && !PyErr_Occurred()) tb_raise(tb_py.internal_error, "it is a %s, which has no datatype of Triton's", Py_TYPE(value)->tp_name);
+  return made;
+}
+
+bool tb_source_open(tb_source* source, PyObject* value)
+{
+  source->objects = false;
+  source->holder = NULL;
+  source->buffer.obj = NULL;
+  if (Py_TYPE(value) == tb_tensor_type && ((tb_tensor*)value)->view.memory_type != TRITONSERVER_MEMORY_GPU) return from_tensor(source, (tb_tensor*)value), true;
+  int found = from_buffer(source, value);
+  if (found == 1 && source->objects && !is_compact(source)) {
+    PyBuffer_Release(&source->buffer);
+    found = 0;
+  }
+  if (found != 0) return found == 1;
+  if (PyObject_CheckBuffer(value) || PyList_Check(value) || PyTuple_Check(value)) return from_coerced(source, value);
+  return tb_dlpack_import(source, value);
+}
+
+void tb_source_close(tb_source* source)
+{
+  if (source->buffer.obj != NULL) PyBuffer_Release(&source->buffer);
+  Py_XDECREF(source->holder);
+}
+
+static void copy_strided(char* target, const char* data, const tb_source* source, uint32_t dim, int64_t below)
+{
+  if (dim == source->ndim) {
+    memcpy(target, data, source->itemsize);
+    return;
+  }
+  int64_t count = source->shape[dim], stride = source->strides[dim];
+  bool last = dim + 1 == source->ndim;
+  if (last && stride == source->itemsize) {
+    memcpy(target, data, (size_t)(count * stride));
+    return;
+  }
+  if (count > 0) below /= count;
+  for (int64_t i = 0; i < count; i++, target += below, data += stride) {
+    if (!last) copy_strided(target, data, source, dim + 1, below);
+    else switch (source->itemsize) {
+      case 1: *target = *data; break;
+      case 2: memcpy(target, data, 2); break;
+      case 4: memcpy(target, data, 4); break;
+      default: memcpy(target, data, 8);
+    }
+  }
+}
+
+static void copy(tb_output* output, const tb_source* source)
+{
+  if (output->nbytes == 0) return;
+  if (is_compact(source)) memmove(output->data, source->data, output->nbytes);
+  else copy_strided(output->data, source->data, source, 0, (int64_t)output->nbytes);
+}
+
+// --- one output ------------------------------------------------------------------------------------------------------
+
+static bool check_datatype(const tb_spec* spec, const tb_source* source)
+{
+  if (source->dtype == spec->dtype) return true;
+  tb_raise(tb_py.internal_error, "output '%s' is %S, but the config says %S: convert it, for example with .astype", spec->name,
+    tb_py.datatypes[source->dtype], tb_py.datatypes[spec->dtype]);
+  return false;
+}
+
+static bool source_size(const tb_spec* spec, PyObject* value, const tb_source* source, uint64_t* nbytes)
+{
+  if (source->objects) return tb_bytes_size(source, spec->name, nbytes);
+  if (spec->dtype == TRITONSERVER_TYPE_BYTES) *nbytes = ((tb_tensor*)value)->view.nbytes;  // an input handed through
+  else *nbytes = (uint64_t)tb_elements(source->shape, source->ndim) * source->itemsize;
+  return true;
+}
+
+static bool fill(tb_output* output, const tb_source* source)
+{
+  if (source->objects) return tb_bytes_write(source, output->data, output->nbytes);
+  if (output->spec->dtype == TRITONSERVER_TYPE_BYTES) memcpy(output->data, source->data, output->nbytes);
+  else if (output->nbytes < LARGE) copy(output, source);
+  else {
+    Py_BEGIN_ALLOW_THREADS
+    copy(output, source);
+    Py_END_ALLOW_THREADS
+  }
+  return true;
+}
+
+static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value, const tb_source* source)
+{
+  if (!check_datatype(spec, source)) return false;
+  if (!tb_output_check_shape(record, spec, source->shape, source->ndim)) return false;
+  tb_output* output = tb_output_find(record, spec);
+  uint64_t nbytes;
+  if (output == NULL) {
+    if (!source_size(spec, value, source, &nbytes)) return false;
+    output = tb_output_new(record, spec, source->shape, source->ndim, nbytes);
+    return output != NULL && fill(output, source);
+  }
+  if (output->data == source->data) return true;  // written in place through Request.output
+  if (memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) == 0) return fill(output, source);
+  tb_raise(tb_py.internal_error, "output '%s' was asked for with one shape by Request.output and returned with another", spec->name);
+  return false;
+}
+
+// The reason comes from where the value was looked at; here it gets the output's name.
+static void name_output(const char* name)
+{
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  PyObject* text = PyUnicode_FromFormat("output '%s': %S", name, value);
+  PyObject* class = PyErr_GivenExceptionMatches(type, tb_py.unsupported_error) ? tb_py.unsupported_error : tb_py.internal_error;
+  if (text != NULL) PyErr_SetObject(class, text);
+  Py_XDECREF(text);
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(traceback);
+}
+
+bool tb_output_write(tb_record* record, const char* name, PyObject* value)
+{
+  const tb_spec* spec = tb_output_spec(record, name);
+  if (spec == NULL) return false;
+  if (!tb_record_wants(record, name)) return true;
+  tb_source source;
+  bool open = tb_source_open(&source, value);
+  if (!open) name_output(name);
+  bool written = open && write_source(record, spec, value, &source);
+  PyObject *type, *error, *traceback;
+  PyErr_Fetch(&type, &error, &traceback);  // closing may run Python code
+  tb_source_close(&source);
+  PyErr_Restore(type, error, traceback);
+  return written;
+}

@@ -1,0 +1,177 @@
+// A request as C gathers it, without the GIL: names, datatypes, shapes and pointers, all Triton's own memory.
+#include "shim.h"
+#include <stddef.h>
+
+static const uint32_t itemsizes[TB_DTYPES] = {0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 0, 2};
+
+uint32_t tb_itemsize(TRITONSERVER_DataType dtype) { return itemsizes[dtype]; }
+
+// -1 for a shape that no memory can have.
+int64_t tb_elements(const int64_t* shape, uint32_t ndim)
+{
+  int64_t count = 1;
+  for (uint32_t i = 0; i < ndim; i++)
+    if (shape[i] < 0 || __builtin_mul_overflow(count, shape[i], &count)) return -1;
+  return count > INT64_MAX / 8 ? -1 : count;
+}
+
+static TRITONSERVER_Error* error_new(TRITONSERVER_Error_Code code, const char* format, const char* name, const char* what)
+{
+  char message[512];
+  snprintf(message, sizeof message, format, name, what);
+  return TRITONSERVER_ErrorNew(code, message);
+}
+
+static void free_memory(tb_record* record)
+{
+  for (uint32_t i = 0; i < record->input_count; i++) free(record->inputs[i].gathered);
+  for (tb_output *output = record->outputs, *next; output != NULL; output = next) {
+    next = output->next;
+    free(output);
+  }
+  free(record);
+}
+
+void tb_record_forget(tb_record* record)
+{
+  if (record->error != NULL) TRITONSERVER_ErrorDelete(record->error);
+  free_memory(record);
+}
+
+static void check(TRITONSERVER_Error* error, const char* what)
+{
+  if (error == NULL) return;
+  tb_log(TRITONSERVER_LOG_ERROR, "%s failed: %s", what, TRITONSERVER_ErrorMessage(error));
+  TRITONSERVER_ErrorDelete(error);
+}
+
+// Nothing looks at the inputs any more: the request goes back to Triton.
+static void release_request(tb_owner* owner)
+{
+  tb_record* record = (tb_record*)owner;
+  check(TRITONBACKEND_RequestRelease(record->request, TRITONSERVER_REQUEST_RELEASE_ALL), "releasing a request");
+  free_memory(record);
+}
+
+// Nothing looks at the outputs any more: the response is complete. Exactly once per request.
+static void send_response(tb_owner* reply)
+{
+  tb_record* record = (tb_record*)((char*)reply - offsetof(tb_record, reply));
+  TRITONSERVER_Error* failed = NULL;
+  if (record->response == NULL) failed = TRITONBACKEND_ResponseNew(&record->response, record->request);
+  if (failed == NULL) failed = TRITONBACKEND_ResponseSend(record->response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, record->error);
+  check(failed, "sending a response");
+  check(TRITONBACKEND_ModelInstanceReportStatistics(
+      record->instance->handle, record->request, record->error == NULL, record->exec_start, record->compute_start, record->compute_end, tb_now()),
+    "reporting statistics");
+  if (record->error != NULL) TRITONSERVER_ErrorDelete(record->error);
+  tb_drop(&record->owner);
+}
+
+void tb_drop_with_gil(tb_owner* owner)
+{
+  if (!tb_drop_is_last(owner)) return;
+  Py_BEGIN_ALLOW_THREADS
+  owner->destroy(owner);
+  Py_END_ALLOW_THREADS
+}
+
+// A request whose bytes do not fit its own shape fails here, alone, before a plugin could trip over it.
+static TRITONSERVER_Error* check_input(const tb_input* input)
+{
+  if (input->dtype <= TRITONSERVER_TYPE_INVALID || input->dtype >= TB_DTYPES)
+    return error_new(TRITONSERVER_ERROR_UNSUPPORTED, "input '%s' has a datatype that this backend does not know%s", input->name, "");
+  int64_t elements = tb_elements(input->shape, input->ndim);
+  if (elements < 0 || input->ndim > PyBUF_MAX_NDIM)
+    return error_new(TRITONSERVER_ERROR_INVALID_ARG, "input '%s' has a shape that no tensor can have%s", input->name, "");
+  if (input->dtype != TRITONSERVER_TYPE_BYTES) {
+    if ((uint64_t)elements * tb_itemsize(input->dtype) == input->nbytes) return NULL;
+    char numbers[128];
+    snprintf(numbers, sizeof numbers, "%lld bytes, its data %llu", (long long)(elements * tb_itemsize(input->dtype)), (unsigned long long)input->nbytes);
+    return error_new(TRITONSERVER_ERROR_INVALID_ARG, "input '%s': the shape needs %s", input->name, numbers);
+  }
+  if (input->buffer_count > 1 || input->memory_type == TRITONSERVER_MEMORY_GPU) return NULL;  // checked when parsed
+  const char* wrong = tb_bytes_check(input->data, input->nbytes, (uint64_t)elements);
+  return wrong == NULL ? NULL : error_new(TRITONSERVER_ERROR_INVALID_ARG, "BYTES input '%s' is malformed: %s", input->name, wrong);
+}
+
+static TRITONSERVER_Error* gather(tb_record* record, uint32_t index)
+{
+  tb_input* input = &record->inputs[index];
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestInputByIndex(record->request, index, &input->handle);
+  if (error == NULL)
+    error = TRITONBACKEND_InputProperties(input->handle, &input->name, &input->dtype, &input->shape, &input->ndim, &input->nbytes, &input->buffer_count);
+  if (error == NULL && input->buffer_count > 0) {
+    uint64_t first = 0;
+    error = TRITONBACKEND_InputBuffer(input->handle, 0, &input->data, &first, &input->memory_type, &input->memory_type_id);
+  }
+  if (error == NULL) error = check_input(input);
+  if (input->buffer_count > 1) input->data = NULL;
+  return error;
+}
+
+tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request)
+{
+  uint32_t count = 0;
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestInputCount(request, &count);
+  tb_record* record = calloc(1, sizeof *record + count * sizeof *record->inputs);
+  if (record == NULL) {
+    if (error != NULL) TRITONSERVER_ErrorDelete(error);
+    return NULL;
+  }
+  record->owner = (tb_owner){2, release_request};  // one for the execution, one for the reply
+  record->reply = (tb_owner){1, send_response};
+  record->request = request;
+  record->instance = instance;
+  record->batch_size = 1;
+  for (uint32_t i = 0; i < count && error == NULL; i++) {
+    record->input_count = i + 1;
+    error = gather(record, i);
+  }
+  record->error = error;
+  if (error == NULL && instance->batching && count > 0 && record->inputs[0].ndim > 0) record->batch_size = record->inputs[0].shape[0];
+  return record;
+}
+
+bool tb_record_wants(tb_record* record, const char* output)
+{
+  uint32_t count = 0;
+  if (TRITONBACKEND_RequestOutputCount(record->request, &count) != NULL) return true;
+  for (uint32_t i = 0; i < count; i++) {
+    const char* name = NULL;
+    if (TRITONBACKEND_RequestOutputName(record->request, i, &name) == NULL && strcmp(name, output) == 0) return true;
+  }
+  return false;
+}
+
+// Several buffers become one, once, when somebody looks at the input.
+bool tb_input_gather(tb_input* input)
+{
+  if (input->data != NULL || input->nbytes == 0) return true;
+  char* target = malloc(input->nbytes);
+  if (target == NULL) {
+    PyErr_NoMemory();
+    return false;
+  }
+  uint64_t filled = 0;
+  for (uint32_t i = 0; i < input->buffer_count; i++) {
+    const void* part = NULL;
+    uint64_t size = 0;
+    TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_CPU;
+    int64_t id = 0;
+    TRITONSERVER_Error* error = TRITONBACKEND_InputBuffer(input->handle, i, &part, &size, &type, &id);
+    const char* wrong = error != NULL ? TRITONSERVER_ErrorMessage(error) : type == TRITONSERVER_MEMORY_GPU ? "a part of it is GPU memory" : NULL;
+    if (wrong == NULL && size <= input->nbytes - filled) {
+      memcpy(target + filled, part, size);
+      filled += size;
+      continue;
+    }
+    tb_raise(tb_py.internal_error, "input '%s' cannot be gathered: %s", input->name, wrong ? wrong : "its parts exceed its size");
+    if (error != NULL) TRITONSERVER_ErrorDelete(error);
+    free(target);
+    return false;
+  }
+  input->gathered = target;
+  input->data = target;
+  return true;
+}

@@ -1,0 +1,247 @@
+// Request: a mapping from input name to Tensor over a gathered record.
+#include "shim.h"
+#include <stddef.h>
+
+PyTypeObject* tb_request_type;
+
+typedef struct {
+  PyObject_VAR_HEAD
+  tb_record* record;
+  PyObject* tensors[];  // made when first asked for
+} request;
+
+PyObject* tb_request_new(tb_record* record)
+{
+  request* self = (request*)tb_request_type->tp_alloc(tb_request_type, record->input_count);
+  if (self == NULL) return NULL;
+  self->record = record;
+  tb_keep(&record->owner);
+  return (PyObject*)self;
+}
+
+static void request_dealloc(request* self)
+{
+  PyTypeObject* type = Py_TYPE(self);
+  tb_record* record = self->record;
+  for (uint32_t i = 0; i < record->input_count; i++) Py_XDECREF(self->tensors[i]);
+  type->tp_free(self);
+  Py_DECREF(type);
+  tb_drop_with_gil(&record->owner);
+}
+
+static int find(request* self, PyObject* name)
+{
+  const char* wanted = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+  if (wanted == NULL) return -1;
+  for (uint32_t i = 0; i < self->record->input_count; i++)
+    if (strcmp(self->record->inputs[i].name, wanted) == 0) return (int)i;
+  return -1;
+}
+
+static PyObject* names(request* self)
+{
+  uint32_t count = self->record->input_count;
+  PyObject* list = PyTuple_New(count);
+  for (uint32_t i = 0; list != NULL && i < count; i++) {
+    PyObject* name = PyUnicode_FromString(self->record->inputs[i].name);
+    if (name == NULL) Py_CLEAR(list);
+    else PyTuple_SET_ITEM(list, i, name);
+  }
+  return list;
+}
+
+static PyObject* request_item(request* self, PyObject* name)
+{
+  int index = find(self, name);
+  if (index < 0) {
+    if (PyErr_Occurred()) return NULL;
+    PyObject* known = names(self);
+    PyObject* message = known ? PyUnicode_FromFormat("the request has no input %R; it has %R", name, known) : NULL;
+    if (message != NULL) PyErr_SetObject(tb_py.not_found_error, message);
+    Py_XDECREF(message);
+    Py_XDECREF(known);
+    return NULL;
+  }
+  if (self->tensors[index] == NULL) {
+    tb_input* input = &self->record->inputs[index];
+    if (!tb_input_gather(input)) return NULL;
+    tb_view view = {&self->record->owner, input->name, input->dtype, input->shape, input->ndim, (void*)input->data, input->nbytes, input->memory_type,
+      input->memory_type_id, true};
+    self->tensors[index] = tb_tensor_new(&view);
+  }
+  return Py_XNewRef(self->tensors[index]);
+}
+
+static Py_ssize_t request_length(request* self) { return self->record->input_count; }
+static int request_contains(request* self, PyObject* name)
+{
+  int index = find(self, name);
+  return index >= 0 ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+static PyObject* request_iter(request* self)
+{
+  PyObject* list = names(self);
+  PyObject* iterator = list ? PyObject_GetIter(list) : NULL;
+  Py_XDECREF(list);
+  return iterator;
+}
+
+static void triton_error(TRITONSERVER_Error* error)
+{
+  tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
+  TRITONSERVER_ErrorDelete(error);
+}
+
+static PyObject* get_id(request* self, void* unused)
+{
+  (void)unused;
+  const char* id = NULL;
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestId(self->record->request, &id);
+  if (error != NULL) return triton_error(error), NULL;
+  return PyUnicode_FromString(id ? id : "");
+}
+
+static PyObject* parameter_value(TRITONSERVER_ParameterType type, const void* value)
+{
+  switch (type) {
+    case TRITONSERVER_PARAMETER_STRING: return PyUnicode_FromString(value);
+    case TRITONSERVER_PARAMETER_INT: return PyLong_FromLongLong(*(const int64_t*)value);
+    case TRITONSERVER_PARAMETER_BOOL: return PyBool_FromLong(*(const bool*)value);
+    case TRITONSERVER_PARAMETER_DOUBLE: return PyFloat_FromDouble(*(const double*)value);
+    default: return tb_raise(tb_py.unsupported_error, "request parameters of type %d are not known here", type);
+  }
+}
+
+static PyObject* get_parameters(request* self, void* unused)
+{
+  (void)unused;
+  uint32_t count = 0;
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestParameterCount(self->record->request, &count);
+  PyObject* parameters = error == NULL ? PyDict_New() : NULL;
+  for (uint32_t i = 0; i < count && parameters != NULL && error == NULL; i++) {
+    const char* key = NULL;
+    TRITONSERVER_ParameterType type;
+    const void* raw = NULL;
+    error = TRITONBACKEND_RequestParameter(self->record->request, i, &key, &type, &raw);
+    PyObject* value = error == NULL ? parameter_value(type, raw) : NULL;
+    if (value == NULL || PyDict_SetItemString(parameters, key, value) != 0) Py_CLEAR(parameters);
+    Py_XDECREF(value);
+  }
+  if (error != NULL) triton_error(error);
+  return parameters;
+}
+
+static PyObject* get_requested_outputs(request* self, void* unused)
+{
+  (void)unused;
+  uint32_t count = 0;
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestOutputCount(self->record->request, &count);
+  PyObject* outputs = error == NULL ? PyTuple_New(count) : NULL;
+  for (uint32_t i = 0; i < count && outputs != NULL && error == NULL; i++) {
+    const char* name = NULL;
+    error = TRITONBACKEND_RequestOutputName(self->record->request, i, &name);
+    PyObject* text = error == NULL ? PyUnicode_FromString(name) : NULL;
+    if (text == NULL) Py_CLEAR(outputs);
+    else PyTuple_SET_ITEM(outputs, i, text);
+  }
+  if (error != NULL) triton_error(error);
+  return outputs;
+}
+
+static PyObject* get_batch_size(request* self, void* unused) { (void)unused; return PyLong_FromLongLong(self->record->batch_size); }
+
+typedef struct {
+  tb_owner owner;
+  int64_t shape[PyBUF_MAX_NDIM];
+} scratch;
+static void scratch_free(tb_owner* owner) { free(owner); }
+
+// Nobody asked for this output: the plugin may write it all the same, to memory that goes nowhere.
+static PyObject* scratch_tensor(const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+{
+  scratch* memory = malloc(sizeof *memory + nbytes);
+  if (memory == NULL) return PyErr_NoMemory();
+  memory->owner = (tb_owner){1, scratch_free};
+  memcpy(memory->shape, shape, ndim * sizeof *shape);
+  tb_view view = {&memory->owner, spec->name, spec->dtype, memory->shape, ndim, memory + 1, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
+  PyObject* tensor = tb_tensor_new(&view);
+  tb_drop(&memory->owner);
+  return tensor;
+}
+
+static bool parse_shape(PyObject* given, int64_t* shape, uint32_t* ndim)
+{
+  PyObject* dims = PySequence_Fast(given, "shape must be a sequence of integers");
+  if (dims == NULL) return false;
+  Py_ssize_t count = PySequence_Fast_GET_SIZE(dims);
+  for (Py_ssize_t i = 0; i < count && i < PyBUF_MAX_NDIM; i++) {
+    PyObject* dim = PyNumber_Index(PySequence_Fast_GET_ITEM(dims, i));
+    shape[i] = dim ? PyLong_AsLongLong(dim) : -1;
+    Py_XDECREF(dim);
+    if (PyErr_Occurred()) break;
+  }
+  Py_DECREF(dims);
+  *ndim = (uint32_t)count;
+  return !PyErr_Occurred();
+}
+
+static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
+{
+  static char* keywords[] = {"name", "shape", "dtype", NULL};
+  const char* name;
+  PyObject *given, *dtype = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|O:output", keywords, &name, &given, &dtype)) return NULL;
+  tb_record* record = self->record;
+  int64_t shape[PyBUF_MAX_NDIM];
+  uint32_t ndim = 0;
+  const tb_spec* spec = tb_output_spec(record, name);
+  if (spec == NULL || !parse_shape(given, shape, &ndim) || !tb_output_check_shape(record, spec, shape, ndim)) return NULL;
+  if (dtype != Py_None) {
+    PyObject* asked = PyObject_CallOneArg(tb_py.datatype_of, dtype);
+    if (asked == NULL) return NULL;
+    Py_DECREF(asked);  // the enum keeps its members
+    if (asked != tb_py.datatypes[spec->dtype])
+      return tb_raise(tb_py.internal_error, "output '%s': asked for as %S, but the config says %S", name, asked, tb_py.datatypes[spec->dtype]);
+  }
+  if (spec->dtype == TRITONSERVER_TYPE_BYTES)
+    return tb_raise(tb_py.internal_error, "output '%s' is BYTES, whose size is not known ahead: return it in the Response", name);
+  uint64_t nbytes = (uint64_t)tb_elements(shape, ndim) * tb_itemsize(spec->dtype);
+  if (!tb_record_wants(record, name)) return scratch_tensor(spec, shape, ndim, nbytes);
+  tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes);
+  if (output == NULL) return NULL;
+  tb_view view = {&record->reply, spec->name, spec->dtype, output->shape, ndim, output->data, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
+  return tb_tensor_new(&view);
+}
+
+static PyGetSetDef getters[] = {
+  {"id", (getter)get_id, NULL, NULL, NULL},
+  {"parameters", (getter)get_parameters, NULL, NULL, NULL},
+  {"requested_outputs", (getter)get_requested_outputs, NULL, NULL, NULL},
+  {"batch_size", (getter)get_batch_size, NULL, NULL, NULL},
+  {0},
+};
+
+static PyMethodDef methods[] = {
+  {"output", (PyCFunction)(void (*)(void))request_output, METH_VARARGS | METH_KEYWORDS, NULL},
+  {0},
+};
+
+static PyType_Slot slots[] = {
+  {Py_tp_dealloc, request_dealloc},
+  {Py_tp_getset, getters},
+  {Py_tp_methods, methods},
+  {Py_tp_iter, request_iter},
+  {Py_mp_length, request_length},
+  {Py_mp_subscript, request_item},
+  {Py_sq_contains, request_contains},
+  {0},
+};
+
+PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base)
+{
+  PyType_Spec spec = {"triton_backend_sdk._hot.Request", sizeof(request), sizeof(PyObject*), Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+  PyObject* bases = PyTuple_Pack(1, base);
+  PyObject* type = bases ? PyType_FromModuleAndSpec(module, &spec, bases) : NULL;
+  Py_XDECREF(bases);
+  return (PyTypeObject*)type;
+}

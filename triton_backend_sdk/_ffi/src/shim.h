@@ -1,0 +1,174 @@
+// The native module's own header. Reading order: table.c, python.c, record.c, tensor.c (dlpack.c, bytes.c), request.c,
+// output.c, execute.c, module.c.
+#pragma once
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "entries.h"
+#include "table.h"
+
+#define TB_DTYPES 15
+
+// --- ownership -------------------------------------------------------------------------------------------------------
+// Memory that views look at. The last to drop it destroys it: from any thread, with or without the GIL.
+typedef struct tb_owner {
+  atomic_long refs;
+  void (*destroy)(struct tb_owner*);
+} tb_owner;
+
+static inline void tb_keep(tb_owner* owner) { atomic_fetch_add_explicit(&owner->refs, 1, memory_order_relaxed); }
+static inline bool tb_drop_is_last(tb_owner* owner) { return atomic_fetch_sub_explicit(&owner->refs, 1, memory_order_acq_rel) == 1; }
+static inline void tb_drop(tb_owner* owner)
+{
+  if (tb_drop_is_last(owner)) owner->destroy(owner);
+}
+void tb_drop_with_gil(tb_owner* owner);  // destroys with the GIL released: Triton may call back or wait
+
+// --- a model instance, as the request path needs it ------------------------------------------------------------------
+typedef struct {
+  char* name;
+  TRITONSERVER_DataType dtype;
+  uint32_t ndim;
+  int64_t* dims;  // without the batch dimension; -1: any
+} tb_spec;
+
+typedef struct {
+  TRITONBACKEND_ModelInstance* handle;
+  PyObject* execute;   // callable(list of Request) -> list of Response
+  PyObject* on_error;  // callable(exception) -> (code, message); logs the traceback
+  bool batching;       // the first dimension is the batch
+  bool warned;         // of a view that outlived execute
+  uint32_t output_count;
+  tb_spec* outputs;
+} tb_instance;
+
+// --- a request and its response --------------------------------------------------------------------------------------
+typedef struct {
+  TRITONBACKEND_Input* handle;
+  const char* name;
+  TRITONSERVER_DataType dtype;
+  const int64_t* shape;
+  uint32_t ndim;
+  uint32_t buffer_count;
+  uint64_t nbytes;
+  const void* data;  // NULL until gathered, where there are several buffers
+  void* gathered;
+  TRITONSERVER_MemoryType memory_type;
+  int64_t memory_type_id;
+} tb_input;
+
+typedef struct tb_output {
+  struct tb_output* next;
+  const tb_spec* spec;
+  void* data;
+  uint64_t nbytes;
+  uint32_t ndim;
+  int64_t shape[];
+} tb_output;
+
+// The request is released when nothing looks at its inputs any more (the record's refs), the response is sent when
+// nothing looks at its outputs any more (reply's refs); the execution itself holds one of each until it is done.
+typedef struct tb_record {
+  tb_owner owner;
+  tb_owner reply;
+  TRITONBACKEND_Request* request;
+  TRITONBACKEND_Response* response;  // NULL until the first output or the end
+  TRITONSERVER_Error* error;         // ours until sent
+  tb_instance* instance;
+  tb_output* outputs;
+  int64_t batch_size;
+  bool answered;  // execute has returned: no more outputs
+  bool building;  // an output is being made
+  uint64_t exec_start, compute_start, compute_end;
+  uint32_t input_count;
+  tb_input inputs[];
+} tb_record;
+
+tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request);  // NULL: no memory, request untouched
+void tb_record_forget(tb_record* record);                                         // free without touching the request
+bool tb_record_wants(tb_record* record, const char* output);
+bool tb_input_gather(tb_input* input);  // false and a Python error
+
+// --- Python ----------------------------------------------------------------------------------------------------------
+PyGILState_STATE tb_enter(void);
+void tb_leave(PyGILState_STATE state);
+uint64_t tb_now(void);
+void tb_log(TRITONSERVER_LogLevel level, const char* format, ...);
+
+// What the C code knows of the package's Python side; set once by _hot.install.
+typedef struct {
+  PyObject* response_class;
+  PyObject* datatypes[TB_DTYPES];  // DataType members by C value
+  PyObject* numpy_dtypes[TB_DTYPES];
+  PyObject* datatype_of;  // DataType.of
+  PyObject* memory_types[3];
+  PyObject* as_numpy_dtype;
+  PyObject* coerce;  // (value) -> (object with the buffer protocol, DataType)
+  PyObject* ndarray;
+  PyObject* np_empty;
+  PyObject *internal_error, *not_found_error, *invalid_arg_error, *unsupported_error;
+  PyObject *str_outputs, *str_error, *str_sent, *str_dlpack, *kw_max_version, *max_version;
+} tb_python;
+extern tb_python tb_py;
+extern PyTypeObject *tb_tensor_type, *tb_request_type;
+
+typedef struct {
+  tb_owner* owner;
+  const char* name;
+  TRITONSERVER_DataType dtype;
+  const int64_t* shape;
+  uint32_t ndim;
+  void* data;
+  uint64_t nbytes;
+  TRITONSERVER_MemoryType memory_type;
+  int64_t memory_type_id;
+  bool readonly;
+} tb_view;
+
+typedef struct {
+  PyObject_VAR_HEAD
+  tb_view view;
+  Py_ssize_t strides[];  // bytes
+} tb_tensor;
+
+PyObject* tb_tensor_new(const tb_view* view);
+PyObject* tb_request_new(tb_record* record);
+PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
+PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
+PyObject* tb_dlpack_export(tb_tensor* tensor, bool versioned, bool copy);
+PyObject* tb_bytes_parse(const tb_view* view, PyObject* shape);
+const char* tb_bytes_check(const void* data, uint64_t nbytes, uint64_t count);  // NULL, or what is wrong
+uint32_t tb_itemsize(TRITONSERVER_DataType dtype);                              // 0 for BYTES
+int64_t tb_elements(const int64_t* shape, uint32_t ndim);
+
+// A value that a plugin gave for an output, whatever it was: memory with a type, a shape and strides in bytes.
+typedef struct {
+  const char* data;
+  TRITONSERVER_DataType dtype;
+  uint32_t ndim;
+  int64_t shape[PyBUF_MAX_NDIM];
+  int64_t strides[PyBUF_MAX_NDIM];
+  uint32_t itemsize;
+  bool objects;      // elements are PyObject*, to be written as BYTES
+  Py_buffer buffer;  // held while data is used
+  PyObject* holder;
+} tb_source;
+bool tb_source_open(tb_source* source, PyObject* value);  // false and a Python error
+void tb_source_close(tb_source* source);
+bool tb_dlpack_import(tb_source* source, PyObject* value);
+bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size);
+bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);
+
+// Makes an output in Triton's buffer; NULL and a Python error.
+tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes);
+const tb_spec* tb_output_spec(tb_record* record, const char* name);
+bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim);
+tb_output* tb_output_find(tb_record* record, const tb_spec* spec);
+bool tb_output_write(tb_record* record, const char* name, PyObject* value);  // false and a Python error
+
+TRITONSERVER_Error* tb_execute(TRITONBACKEND_ModelInstance* handle, TRITONBACKEND_Request** requests, uint32_t count);
+PyObject* tb_raise(PyObject* type, const char* format, ...);  // NULL
+const char* tb_table_load(void);                               // NULL, or the name of the function that is missing

@@ -1,0 +1,149 @@
+"""From a plugin module to a plugin manager: which hooks there are, and what is called for a batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from triton_backend_sdk import hookspecs
+from triton_backend_sdk.errors import InvalidArgError, NotFoundError
+from triton_backend_sdk.model import Model, ModelInstance
+from triton_backend_sdk.slow_log import SlowLog
+
+_MARK = f"{hookspecs.PROJECT}_impl"
+#: The hooks that concern a model, not an instance; a class may hold them as static or class methods.
+MODEL_HOOKS = ("model_initialize", "model_finalize")
+Execute = Callable[[list[Any]], Any]
+
+
+class Plugin:
+    """The author's code: hooks of a module, or of a class of which each instance gets an object."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self.cls = _plugin_class(module)
+        if self.cls is None:
+            if not _has_hook(module, "execute"):
+                raise NotFoundError(_no_execute(module))
+            return
+        for name, _ in _hooks(module):
+            if name not in MODEL_HOOKS:
+                raise InvalidArgError(f"{module.__file__}: hook '{name}' stands beside class {self.cls.__name__}; move it in")
+        for name in MODEL_HOOKS:
+            if inspect.isfunction(found := getattr(self.cls, name, None)) and "self" in inspect.signature(found).parameters:
+                raise InvalidArgError(f"{module.__file__}: {name} concerns no single instance; make it a staticmethod")
+
+    def model_manager(self, model: Model) -> pluggy.PluginManager:
+        """Give the manager of the model's own hooks."""
+        manager = _manager(model)
+        _register(manager, _Subset(self.module, MODEL_HOOKS))
+        if self.cls is not None:
+            _register(manager, _Subset(self.cls, MODEL_HOOKS))
+        return manager
+
+    def instance_manager(self, instance: ModelInstance) -> pluggy.PluginManager:
+        """Give the manager of one instance's hooks; a class is instantiated here."""
+        manager = _manager(instance.model)
+        own = self.module if self.cls is None else self.cls()
+        hooks = tuple(name for name in _spec_names() if name not in MODEL_HOOKS)
+        _register(manager, _Subset(own, hooks))
+        threshold = instance.model.parameters.get_float("slow_execute_ms", 0.0)
+        if threshold:
+            manager.register(SlowLog(threshold))
+        return manager
+
+
+def execute_caller(manager: pluggy.PluginManager, instance: ModelInstance) -> Execute:
+    """Give what C calls with a batch.
+
+    A hook call through pluggy costs more than the rest of a small request, so the only implementation is called
+    directly where nothing wraps it.
+    """
+    implementations = manager.hook.execute.get_hookimpls()
+    if len(implementations) != 1:
+        return partial(_call_hook, manager.hook.execute, instance)
+    function, names = implementations[0].function, implementations[0].argnames
+    if tuple(names) == ("requests",):
+        return function
+    if tuple(names) == ("instance", "requests"):
+        return partial(function, instance)
+    return lambda requests: function(**{name: {"instance": instance, "requests": requests}[name] for name in names})
+
+
+def _call_hook(hook: Any, instance: ModelInstance, requests: list[Any]) -> Any:
+    return hook(instance=instance, requests=requests)
+
+
+def _manager(model: Model) -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.load_setuptools_entrypoints(hookspecs.PROJECT)
+    return manager
+
+
+class _Subset:
+    """Some of an object's hooks, with a name that error messages can use."""
+
+    def __init__(self, owner: Any, hooks: tuple[str, ...]) -> None:
+        self.__name__ = getattr(owner, "__name__", type(owner).__name__)
+        for name, function in _hooks(owner):
+            if name in hooks:
+                setattr(self, name, function)
+            elif name not in _spec_names():
+                known = ", ".join(_spec_names())
+                raise InvalidArgError(f"{self.__name__} has a hook '{name}' that does not exist; there are {known}")
+
+
+def _hooks(owner: Any) -> Iterator[tuple[str, Any]]:
+    for name in dir(owner):
+        value = getattr(owner, name, None)
+        if inspect.isroutine(value) and hasattr(value, _MARK):
+            yield name, value
+
+
+def _register(manager: pluggy.PluginManager, hooks: _Subset) -> None:
+    try:
+        manager.register(hooks)
+    except pluggy.PluginValidationError as error:
+        raise InvalidArgError(_mismatch(hooks)) from error
+
+
+def _mismatch(hooks: _Subset) -> str:
+    for name, function in vars(hooks).items():
+        spec = getattr(hookspecs, name, None)
+        if spec is None:
+            continue
+        wanted, given = list(inspect.signature(spec).parameters), list(inspect.signature(function).parameters)
+        if not set(given) <= set(wanted):
+            return f"{hooks.__name__}: hook '{name}' can take ({', '.join(wanted)}); yours takes ({', '.join(given)})"
+    return f"{hooks.__name__}: a hook does not match its specification"
+
+
+def _spec_names() -> tuple[str, ...]:
+    return tuple(name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec"))
+
+
+def _has_hook(owner: Any, name: str) -> bool:
+    return any(found == name for found, _ in _hooks(owner))
+
+
+def _plugin_class(module: ModuleType) -> type | None:
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and _has_hook(value, "execute")
+    ]
+    if len(classes) > 1:
+        names = ", ".join(cls.__name__ for cls in classes)
+        raise InvalidArgError(f"{module.__file__} has several classes with an execute hook ({names}); keep one")
+    return classes[0] if classes else None
+
+
+def _no_execute(module: ModuleType) -> str:
+    hint = "add `@hookimpl` above `def execute(requests):`"
+    return f"no execute hook found in {module.__file__}: {hint} (from triton_backend_sdk import hookimpl)"

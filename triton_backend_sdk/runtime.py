@@ -1,0 +1,162 @@
+"""What Triton's lifecycle calls do: backends, models and instances are made, and let go.
+
+C calls these through cffi (``_ffi/decl/exports.h``); a batch goes another way (``_ffi/src/execute.c``).
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from triton_backend_sdk import errors, triton_log
+from triton_backend_sdk._ffi.api import Api
+from triton_backend_sdk.enums import InstanceGroupKind
+from triton_backend_sdk.loading import PluginPackage
+from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.plugins import Plugin, execute_caller
+
+logger = logging.getLogger("triton")
+
+
+@dataclass
+class _LoadedModel:
+    model: Model
+    plugin: Plugin
+    manager: pluggy.PluginManager
+
+
+@dataclass
+class _LoadedInstance:
+    instance: ModelInstance
+    manager: pluggy.PluginManager
+    #: Of the C side's tb_instance.
+    address: int
+
+
+def entrypoint(function: Callable[[Runtime, Any], None]) -> Callable[[Runtime, Any], Any]:
+    """Make an exception a TRITONSERVER_Error: nothing may be raised into C."""
+
+    @functools.wraps(function)
+    def guarded(runtime: Runtime, handle: Any) -> Any:
+        try:
+            function(runtime, handle)
+        except BaseException as error:
+            code, message = errors.describe(error)
+            logger.error("%s: %s", function.__name__, message, exc_info=error)
+            return runtime.api.error(code, message)
+        return runtime.api.ffi.NULL
+
+    return guarded
+
+
+class Runtime:
+    """The Python side of every backend in this process, known by Triton's handles."""
+
+    def __init__(self, api: Api, hot: Any) -> None:
+        self.api = api
+        self._hot = hot
+        self._backends: dict[int, Backend] = {}
+        self._packages: dict[int, PluginPackage] = {}
+        self._models: dict[int, _LoadedModel] = {}
+        self._instances: dict[int, _LoadedInstance] = {}
+
+    @entrypoint
+    def initialize(self, handle: Any) -> None:
+        """See TRITONBACKEND_Initialize. Runs under a lock of the server's, so the plugin is imported later."""
+        api, lib = self.api, self.api.lib
+        triton_log.install(api)
+        config = api.backend_config(handle).get("cmdline", {})
+        name = api.text(lib.TRITONBACKEND_BackendName, handle)
+        directory = Path(api.path(lib.TRITONBACKEND_BackendArtifacts, handle))
+        self._backends[api.address(handle)] = Backend(name, config, directory)
+        self._packages[api.address(handle)] = PluginPackage(name, directory)
+
+    @entrypoint
+    def finalize(self, handle: Any) -> None:
+        """See TRITONBACKEND_Finalize."""
+        del self._backends[self.api.address(handle)]
+        del self._packages[self.api.address(handle)]
+
+    @entrypoint
+    def model_initialize(self, handle: Any) -> None:
+        """See TRITONBACKEND_ModelInitialize."""
+        api, lib = self.api, self.api.lib
+        backend = api.address(api.get(lib.TRITONBACKEND_ModelBackend, handle, "TRITONBACKEND_Backend *"))
+        model = Model(
+            name=api.text(lib.TRITONBACKEND_ModelName, handle),
+            version=int(api.get(lib.TRITONBACKEND_ModelVersion, handle, "uint64_t")),
+            directory=Path(api.path(lib.TRITONBACKEND_ModelRepository, handle)),
+            config=api.model_config(handle),
+            backend=self._backends[backend],
+        )
+        plugin = Plugin(self._packages[backend].load())
+        manager = plugin.model_manager(model)
+        manager.hook.model_initialize(model=model)
+        self._models[api.address(handle)] = _LoadedModel(model, plugin, manager)
+
+    @entrypoint
+    def model_finalize(self, handle: Any) -> None:
+        """See TRITONBACKEND_ModelFinalize. Triton also calls it when model_initialize failed."""
+        loaded = self._models.pop(self.api.address(handle), None)
+        if loaded is None:
+            return
+        try:
+            loaded.manager.hook.model_finalize(model=loaded.model)
+        finally:
+            del loaded
+            gc.collect()  # cycles may hold weights, and views that keep requests
+
+    @entrypoint
+    def instance_initialize(self, handle: Any) -> None:
+        """See TRITONBACKEND_ModelInstanceInitialize."""
+        api, lib = self.api, self.api.lib
+        loaded = self._models[
+            api.address(api.get(lib.TRITONBACKEND_ModelInstanceModel, handle, "TRITONBACKEND_Model *"))
+        ]
+        instance = ModelInstance(
+            name=api.text(lib.TRITONBACKEND_ModelInstanceName, handle),
+            kind=InstanceGroupKind(
+                api.get(lib.TRITONBACKEND_ModelInstanceKind, handle, "TRITONSERVER_InstanceGroupKind")
+            ),
+            device_id=int(api.get(lib.TRITONBACKEND_ModelInstanceDeviceId, handle, "int32_t")),
+            model=loaded.model,
+        )
+        manager = loaded.plugin.instance_manager(instance)
+        manager.hook.initialize(instance=instance)
+        address = self._hot.bind(
+            api.address(handle),
+            execute_caller(manager, instance),
+            functools.partial(_describe, instance),
+            loaded.model.max_batch_size > 0,
+            tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
+        )
+        self._instances[api.address(handle)] = _LoadedInstance(instance, manager, address)
+
+    @entrypoint
+    def instance_finalize(self, handle: Any) -> None:
+        """See TRITONBACKEND_ModelInstanceFinalize. Triton also calls it when instance_initialize failed."""
+        loaded = self._instances.pop(self.api.address(handle), None)
+        if loaded is None:
+            return
+        try:
+            loaded.manager.hook.finalize(instance=loaded.instance)
+        finally:
+            self._hot.unbind(loaded.address)
+
+
+def _describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:
+    """Give C the code and message for the client; the traceback goes to the log."""
+    code, message = errors.describe(error)
+    if error.__traceback__ is not None:
+        instance.logger.error("%s: execute failed: %s", instance.name, message, exc_info=error)
+    else:
+        instance.logger.error("%s: a request failed: %s", instance.name, message)
+    error.__traceback__ = None  # frames hold arrays, and arrays hold requests
+    return code, message
