@@ -34,8 +34,10 @@ void tb_log(TRITONSERVER_LogLevel level, const char* format, ...)
 static void thread_exits(void* state)
 {
   if (!Py_IsInitialized()) return;
+  // Not PyGILState_Release: glibc has cleared the key that it would look the state up by.
   PyEval_RestoreThread(state);
-  PyGILState_Release(PyGILState_UNLOCKED);  // the last of its counts: the thread state goes
+  PyThreadState_Clear(state);
+  PyThreadState_DeleteCurrent();
 }
 
 // Each Triton thread keeps its thread state between calls: making one anew costs more than a small request.
@@ -89,6 +91,8 @@ static void* interpreter_main(void* executable)
   PyStatus status = start(executable);
   bool failed = PyStatus_Exception(status);
   if (failed) snprintf(failure, sizeof failure, "%s: %s", status.func ? status.func : "Py_InitializeFromConfig", status.err_msg ? status.err_msg : "?");
+  // threading takes the thread that first imports it for the main one, and waits for it to end.
+  if (!failed) PyRun_SimpleString("import threading");
   PyThreadState* state = failed ? NULL : PyEval_SaveThread();
   pthread_mutex_lock(&lock);
   interpreter = failed ? FAILED : STARTED;
