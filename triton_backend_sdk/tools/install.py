@@ -1,7 +1,7 @@
 """Fetch the real tritonserver: NVIDIA's binary out of the nvidia-pytriton wheel, pinned by hash.
 
-The wheel is taken without its dependencies, which the server does not need, and unpacked into the cache folder as
-a tree that looks like /opt/tritonserver: bin, lib/libtritonserver.so, backends, caches, TRITON_VERSION.
+The wheel is taken without its dependencies, which the server does not need, and unpacked into the cache
+folder as a tree that looks like /opt/tritonserver: bin, lib/libtritonserver.so, backends, caches.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ class ServerInstallation:
     library: Path | None
     #: The folder of the backends that came with the server.
     backends: Path | None
+    #: The folder of the response caches that came with it.
+    caches: Path | None
     #: Where it was found, in words.
     origin: str
     #: As in 2.51.0; None where no file says so.
@@ -71,10 +73,15 @@ def _describe(binary: Path, origin: str) -> ServerInstallation:
     return ServerInstallation(
         binary=binary,
         library=next((path for root in roots for path in _libraries(root)), None),
-        backends=next((root / "backends" for root in roots if (root / "backends").is_dir()), None),
+        backends=_folder(roots, "backends"),
+        caches=_folder(roots, "caches"),
         origin=origin,
         version=next(filter(None, map(_version, roots)), None),
     )
+
+
+def _folder(roots: list[Path], name: str) -> Path | None:
+    return next((root / name for root in roots if (root / name).is_dir()), None)
 
 
 def _libraries(root: Path) -> Iterator[Path]:

@@ -1,0 +1,129 @@
+"""A child process that cannot outlive its parent, with its output drained and remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+
+# PR_SET_PDEATHSIG asks the kernel to kill the child when the parent is gone, however it went. It is set by a
+# short program that then becomes the child: Popen's preexec_fn would run Python between fork and exec, which
+# can deadlock where threads are about. Python ignores SIGPIPE, and exec keeps that, so it is put back.
+_BOUND_EXEC = """
+import ctypes, os, signal, sys
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() == int(sys.argv[1]):
+    try:
+        os.execv(sys.argv[2], sys.argv[2:])
+    except OSError as error:
+        print(f"error: cannot run {sys.argv[2]}: {error.strerror}", flush=True)
+os._exit(126)
+"""
+
+LineCallback = Callable[[str], None]
+
+
+class BoundProcess:
+    """A running program: last lines of its output, exit status, stop.
+
+    The kernel ties the child to the *thread* that started it, so the thread that drains the output starts it,
+    and ends only after it. The child has its own session: Ctrl-C in the terminal reaches only the parent.
+
+    :param on_line: called on that thread for each line; it is dropped for good when it raises.
+    :param keep: how many of the last lines are remembered.
+    :raises OSError: the program cannot be started.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        on_line: LineCallback | None = None,
+        keep: int = 5000,
+    ) -> None:
+        self._on_line = on_line
+        self._lines: deque[str] = deque(maxlen=keep)
+        started: Future[subprocess.Popen[bytes]] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(argv, env, started), name="tbsdk-drain", daemon=True
+        )
+        self._thread.start()
+        self._process = started.result()
+
+    def _run(
+        self, argv: Sequence[str], env: Mapping[str, str] | None, started: Future[subprocess.Popen[bytes]]
+    ) -> None:
+        command = [sys.executable, "-I", "-S", "-c", _BOUND_EXEC, str(os.getpid()), *argv]
+        try:
+            process = subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(process)
+        assert process.stdout is not None
+        with process.stdout as output:
+            for raw in output:
+                self._add(raw.decode(errors="replace").rstrip("\r\n"))
+        process.wait()
+
+    def _add(self, line: str) -> None:
+        self._lines.append(line)
+        if self._on_line is not None:
+            try:
+                self._on_line(line)
+            except Exception:
+                # An exception here would end this thread, and with it the child.
+                self._on_line = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, also of its process group."""
+        return self._process.pid
+
+    def lines(self) -> list[str]:
+        """Give the last lines of output, stdout and stderr as they came."""
+        return list(self._lines)
+
+    def poll(self) -> int | None:
+        """Give the exit status, -N where signal N ended it; None while it runs."""
+        status = self._process.poll()
+        if status is not None:
+            # Bounded, as the pipe stays open while a grandchild holds it.
+            self._thread.join(timeout=1)
+        return status
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait for the end and give the exit status; None when it still runs after ``timeout`` seconds."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        return self.poll()
+
+    def stop(self, timeout: float) -> int:
+        """SIGTERM, then SIGKILL after ``timeout`` seconds; also what is left of its process group."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self.wait(timeout)
+        return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL the process group now, and give the exit status."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        status = self._process.wait()
+        self._thread.join(timeout=1)
+        return status

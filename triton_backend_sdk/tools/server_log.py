@@ -1,0 +1,67 @@
+"""What tritonserver's log says about a start that failed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+# `E1120 19:32:51.259091 5064 model_lifecycle.cc:642] "text"`, or with --log-format=ISO8601
+# `2024-10-30T12:00:00Z E 5064 model_lifecycle.cc:642] "text"`; the text is a JSON string.
+_RECORD = re.compile(r"^.*?\.cc:\d+\] ?(?P<text>.*)$")
+_MODEL = re.compile(
+    r"^(failed to load '.+' version -?\d+|Poll failed for model directory '.+'|failed to poll model '.+'): "
+)
+_SERVICE = re.compile(r"^failed to start .+ service: ")
+_PORT = re.compile(r"Socket '[^']*:(\d+)' already in use")
+_USAGE = "Usage: tritonserver [options]"
+
+
+def text_of(line: str) -> str:
+    """Take the prefix and the quoting off a log line; other output is given back as it is."""
+    record = _RECORD.match(line)
+    text = record["text"].strip() if record else line.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        try:
+            return str(json.loads(text, strict=False))
+        except ValueError:
+            return text[1:-1]
+    return text
+
+
+def model_failures(lines: Iterable[str]) -> list[str]:
+    """Give the sentences about models that failed: ``failed to load 'M' version N: ...``, one per failure."""
+    return list(dict.fromkeys(text for text in map(text_of, lines) if _MODEL.match(text)))
+
+
+def port_in_use(lines: Iterable[str]) -> int | None:
+    """Give the port that the server could not have, if that is what ended it."""
+    found = [match for line in lines for match in [_PORT.search(line)] if match]
+    return int(found[-1][1]) if found else None
+
+
+def start_error(lines: Sequence[str]) -> str | None:
+    """Give the one line that says why the server ended before it was ready."""
+    texts = [text_of(line) for line in lines]
+    for text in reversed(texts):
+        if text.startswith("error: "):
+            return text.removeprefix("error: ")
+        if _SERVICE.match(text):
+            return text
+    return _flag_error([line.rstrip() for line in lines])
+
+
+def _flag_error(lines: list[str]) -> str | None:
+    """Give the complaint about a flag, which stands before the usage or, as the last paragraph, after it."""
+    if _USAGE not in lines:
+        return None
+    before = lines[: lines.index(_USAGE)]
+    if before:
+        return before[0].partition("tritonserver: ")[2] or before[0]
+    paragraph: list[str] = []
+    for line in reversed(lines):
+        if line:
+            paragraph.insert(0, line.strip())
+        elif paragraph:
+            break
+    return " ".join(paragraph)
