@@ -2,7 +2,7 @@
 
 - :class:`FakeHost` runs a plugin's hooks on NumPy arrays: no server, no compiler, milliseconds.
 - :class:`TritonCore` is the real Triton core inside the test's process.
-- the ``tritonserver`` fixture of :mod:`triton_backend_sdk.testing.pytest_plugin` is the real server, a process.
+- the ``tritonserver`` fixture (:mod:`triton_backend_sdk.testing.pytest_plugin`) is the real server process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HOMES = {"CoreResponse": "core", "FakeHost": "fake_host", "Raw": "core", "Trito
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the pytest plugin lives in this package and must stay cheap."""
+    """Import a public name when it is first used: the pytest plugin lives here too and must stay cheap."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -101,10 +101,10 @@ class TritonCore:
         for name in names:
             api.call("ServerUnloadModel", server, name.encode())
         if not self._wait_unloaded(server, names, self._exit_timeout):
-            held = self.live_objects()["requests"]
+            models, held = ", ".join(sorted(names)), self.live_objects()["requests"]
             raise UnavailableError(
-                f"{', '.join(sorted(names))} did not unload within {self._exit_timeout} s, with {held} requests "
-                "not released: does the plugin keep views of its inputs, or hang in finalize?"
+                f"{models} did not unload within {self._exit_timeout} s, with {held} requests not released: "
+                "does the plugin keep views of its inputs, or hang in finalize?"
             )
         api.call("ServerStop", server)
         api.call("ServerDelete", server)
@@ -271,4 +271,8 @@ def _moving(index: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
 def _installed_library() -> Path:
     from triton_backend_sdk.tools.server import find_server  # noqa: PLC0415  not needed with a library given
 
-    return find_server().library
+    server = find_server()
+    if server.library is None:
+        where = f"beside {server.binary} ({server.origin})"
+        raise UnavailableError(f"no libtritonserver.so {where}; `tbsdk server install` fetches one")
+    return server.library

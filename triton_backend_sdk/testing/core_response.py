@@ -84,7 +84,8 @@ def _output(api: CoreApi, response: Any, index: int, buffers: Buffers) -> tuple[
     name, dtype, shape, rank, base, size = (out[0] for out in outs[:6])
     memory = buffers.get(int(api.ffi.cast("uintptr_t", base)), np.empty(0, np.uint8))
     dims = api.ffi.unpack(shape, rank) if rank else []
-    return api.text(name), from_wire(DataType.of(int(dtype)), dims, memory[:size])
+    text = api.text(name)
+    return text, from_wire(DataType.of(int(dtype)), dims, memory[:size], text)
 
 
 def _parameters(api: CoreApi, response: Any) -> dict[str, str | int | bool | float | bytes]:

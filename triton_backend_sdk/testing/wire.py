@@ -56,13 +56,15 @@ def to_wire(value: Any) -> WireInput:
     return WireInput(dtype, array.shape, [flat] if flat.size else [])
 
 
-def from_wire(dtype: DataType, shape: Sequence[int], data: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+def from_wire(
+    dtype: DataType, shape: Sequence[int], data: npt.NDArray[np.uint8], name: str = ""
+) -> npt.NDArray[Any]:
     """View an output's buffer as an array; BYTES become a new object array of ``bytes``.
 
     :param data: flat bytes of exactly the tensor.
     """
     if dtype is DataType.BYTES:
-        return decode_bytes(data.tobytes(), shape)
+        return decode_bytes(data.tobytes(), shape, name)
     return data.view(dtype.numpy()).reshape(tuple(shape))
 
 
@@ -72,20 +74,26 @@ def encode_bytes(array: npt.NDArray[Any]) -> bytes:
     return b"".join(part for item in items for part in (_LENGTH.pack(len(item)), item))
 
 
-def decode_bytes(data: bytes, shape: Sequence[int]) -> npt.NDArray[np.object_]:
+def decode_bytes(data: bytes, shape: Sequence[int], name: str = "") -> npt.NDArray[np.object_]:
     """Parse serialized strings.
 
     :raises InvalidArgError: the data does not hold exactly as many elements as the shape says.
     """
     items: list[bytes] = []
-    position = 0
-    while position + _LENGTH.size <= len(data):
-        (length,) = _LENGTH.unpack_from(data, position)
-        position += _LENGTH.size + length
-        items.append(data[position - length : position])
-    expected = int(np.prod(shape, dtype=np.int64))
-    if position != len(data) or len(items) != expected:
-        raise InvalidArgError(f"malformed BYTES tensor: {len(data)} bytes do not hold {expected} elements")
+    position, wrong = 0, ""
+    while position < len(data) and not wrong:
+        start = position + _LENGTH.size
+        length = _LENGTH.unpack_from(data, position)[0] if start <= len(data) else 0
+        position = start + length
+        if start > len(data):
+            wrong = "it ends within a length"
+        elif position > len(data):
+            wrong = "an element is longer than what is left"
+        items.append(data[start:position])
+    if not wrong and len(items) != int(np.prod(shape, dtype=np.int64)):
+        wrong = "the number of elements is not that of the shape"
+    if wrong:
+        raise InvalidArgError(f"BYTES tensor '{name}' is malformed: {wrong}")
     array = np.empty(len(items), object)
     array[:] = items
     return array.reshape(tuple(shape))

@@ -1,0 +1,209 @@
+"""A plugin's hooks run on NumPy arrays, without server or compiler: what the real thing does and says.
+
+What it checks is what Triton's core and the SDK's C code check; ``tests/testing`` compares the three.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from triton_backend_sdk.enums import InstanceGroupKind
+from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
+from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.plugins import Plugin, execute_caller
+from triton_backend_sdk.testing.config_text import parse_config
+from triton_backend_sdk.testing.fake_input import check_inputs
+from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
+from triton_backend_sdk.testing.fake_tensor import FakeRequest
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Outputs = dict[str, npt.NDArray[Any]]
+
+#: What a plugin may raise in the server without ending it; a test's Ctrl-C and pytest's own exceptions pass.
+_PLUGIN_ERRORS = (Exception, SystemExit)
+
+
+class FakeHost:
+    """One model with one instance, driven as Triton would drive it.
+
+    :param plugin: the plugin's module, its name, or a class with hooks.
+    :param config: the model's config: a dict, the text of a config.pbtxt, or the Path of one.
+    :param backend_config: what ``--backend-config=<name>,key=value`` says.
+    :param directory: the model's directory, for plugins that read files; the config file's if not given.
+    :param name: the model's name; the config's, or its directory's, if not given.
+    :param version: the model's version.
+    :param kind: what the instance runs on.
+    :param device_id: the device of a GPU instance.
+    :raises TritonError: model_initialize or initialize raised; code and message are what the server reports.
+    """
+
+    def __init__(
+        self,
+        plugin: str | ModuleType | type,
+        config: Mapping[str, Any] | str | Path,
+        *,
+        backend_config: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        name: str | None = None,
+        version: int = 1,
+        kind: InstanceGroupKind = InstanceGroupKind.CPU,
+        device_id: int = 0,
+    ) -> None:
+        module = _module(plugin)
+        parsed = read_config(config)
+        if directory is None:
+            directory = config.absolute().parent if isinstance(config, Path) else Path.cwd()
+        name = name or parsed.get("name") or directory.name
+        backend = Backend(
+            parsed.setdefault("backend", module.__name__.partition(".")[0]),
+            dict(backend_config or {}),
+            Path(module.__file__ or ".").absolute().parent.parent,
+        )
+        parsed["name"] = name
+        self.model = Model(name=name, version=version, directory=directory, config=parsed, backend=backend)
+        self.instance = ModelInstance(name=f"{name}_0_0", kind=kind, device_id=device_id, model=self.model)
+        self._specs = OutputSpecs(self.model)
+        self._open = False
+        try:
+            self._start(module)
+        except _PLUGIN_ERRORS as error:
+            raise _as_client_sees(error) from error
+        self._open = True
+
+    def _start(self, module: ModuleType) -> None:
+        plugin = Plugin(module)
+        self._model_hooks = plugin.model_manager(self.model).hook
+        self._model_hooks.model_initialize(model=self.model)
+        manager = plugin.instance_manager(self.instance)
+        self._hooks = manager.hook
+        self._hooks.initialize(instance=self.instance)
+        self._execute = execute_caller(manager, self.instance)
+
+    def __enter__(self) -> FakeHost:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Call finalize and model_finalize; harmless when done already."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._hooks.finalize(instance=self.instance)
+        finally:
+            self._model_hooks.model_finalize(model=self.model)
+
+    def request(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        id: str = "",  # noqa: A002  Request's own word
+        parameters: Mapping[str, str | int | bool | float] | None = None,
+        outputs: Sequence[str] | None = None,
+    ) -> FakeRequest:
+        """Make a request, for :meth:`execute` or to be handed to a function of the plugin.
+
+        :param inputs: as for :meth:`TritonCore.infer`.
+        :param outputs: names wanted; all if not given.
+        :raises InvalidArgError: the core would refuse it.
+        """
+        tensors, batch_size = check_inputs(self.model, inputs)
+        for name in outputs or ():
+            if name not in self._specs.names:
+                raise InvalidArgError(f"unexpected inference output '{name}' for model '{self.model.name}'")
+        return FakeRequest(
+            tensors,
+            self._specs,
+            batch_size=batch_size,
+            id=id,
+            parameters=parameters or {},
+            requested_outputs=tuple(outputs) if outputs else self._specs.names,
+        )
+
+    def execute(
+        self,
+        requests: Mapping[str, Any] | FakeRequest | Sequence[Mapping[str, Any] | FakeRequest],
+        *,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> list[Any]:
+        """Call the execute hook with one batch; give each request's outputs, name to array.
+
+        :param requests: the batch: inputs by name, or a list of these, or what :meth:`request` makes.
+        :param errors: "return" puts the TritonError of a failed request in its place, where its neighbours
+            are of interest.
+        :raises TritonError: the first request that failed; the plugin's own exception is its ``__cause__``.
+        """
+        single = isinstance(requests, (Mapping, FakeRequest))
+        batch = [requests] if single else list(requests)
+        made = [one if isinstance(one, FakeRequest) else self.request(one) for one in batch]  # type: ignore[arg-type]
+        results = self._answers(made)
+        failed = next((result for result in results if isinstance(result, TritonError)), None)
+        if failed is not None and errors == "raise":
+            raise failed
+        return results
+
+    def _answers(self, requests: list[FakeRequest]) -> list[Outputs | TritonError]:
+        try:
+            returned = _check_result(self._execute(list(requests)), len(requests))
+        except _PLUGIN_ERRORS as error:
+            return [_as_client_sees(error) for _ in requests]
+        pairs = zip(requests, returned, strict=True)
+        return [self._answer(request, item, index) for index, (request, item) in enumerate(pairs)]
+
+    def _answer(self, request: FakeRequest, item: Any, index: int) -> Outputs | TritonError:
+        try:
+            return answer(request, item, index, self._specs)
+        except _PLUGIN_ERRORS as error:
+            return _as_client_sees(error)
+        finally:
+            request.answered = True
+
+
+def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
+    """Give a model's config as a dict of its own.
+
+    :raises InvalidArgError: the file is not there, or is no text format.
+    """
+    if isinstance(config, Path):
+        if not config.is_file():
+            raise InvalidArgError(f"no model config: {config} is missing")
+        config = config.read_text(encoding="utf-8")
+    return parse_config(config) if isinstance(config, str) else dict(config)
+
+
+def _check_result(result: Any, count: int) -> list[Any]:
+    if not isinstance(result, (list, tuple)):
+        what = type(result).__name__
+        raise InternalError(f"execute returned {what}; return a list with one Response per request")
+    if len(result) != count:
+        advice = "return one per request, in their order"
+        raise InternalError(f"execute returned {len(result)} responses for {count} requests; {advice}")
+    return list(result)
+
+
+def _as_client_sees(error: BaseException) -> TritonError:
+    seen = from_code(*describe(error))
+    seen.__cause__ = error
+    return seen
+
+
+def _module(plugin: str | ModuleType | type) -> ModuleType:
+    if isinstance(plugin, str):
+        return importlib.import_module(plugin)
+    if isinstance(plugin, ModuleType):
+        return plugin
+    # The class alone, as a module may hold others of a test's.
+    home = sys.modules[plugin.__module__]
+    module = ModuleType(home.__name__)
+    module.__file__ = getattr(home, "__file__", None) or f"<{home.__name__}>"
+    setattr(module, plugin.__name__, plugin)
+    return module

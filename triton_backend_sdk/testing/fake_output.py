@@ -1,0 +1,141 @@
+"""What a plugin returned, checked against the config and written into the fake response, as in C."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.errors import InternalError
+from triton_backend_sdk.outputs import coerce
+from triton_backend_sdk.response import Response
+from triton_backend_sdk.testing.fake_tensor import FakeRequest, FakeTensor
+from triton_backend_sdk.testing.wire import encode_bytes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from triton_backend_sdk.model import Model, TensorSpec
+
+
+class OutputSpecs:
+    """The outputs that a model's config declares."""
+
+    def __init__(self, model: Model) -> None:
+        self._batching = model.max_batch_size > 0
+        self._specs = {spec.name: spec for spec in model.outputs}
+        self.names = tuple(self._specs)
+
+    def find(self, name: str) -> TensorSpec:
+        """Give an output's declaration.
+
+        :raises InternalError: the config has no such output.
+        """
+        try:
+            return self._specs[name]
+        except KeyError:
+            known = ", ".join(f"'{name}'" for name in self._specs)
+            raise InternalError(f"the model's config has no output '{name}'; it has {known}") from None
+
+    def check_shape(self, spec: TensorSpec, shape: Sequence[int], batch_size: int) -> None:
+        """Compare a shape with the declaration.
+
+        :raises InternalError: they differ; the message holds both.
+        """
+        wanted = ((batch_size,) if self._batching else ()) + spec.dims
+        if len(shape) == len(wanted) and all(w in (-1, s) for s, w in zip(shape, wanted, strict=True)):
+            return
+        dims = ", ".join(["batch"] * self._batching + [str(dim) for dim in spec.dims])
+        batch = f", with batch = {batch_size} in this request" if self._batching else ""
+        given = list(map(int, shape))
+        raise InternalError(f"output '{spec.name}' has shape {given}, but the config says [{dims}]{batch}")
+
+
+def answer(request: FakeRequest, item: Any, index: int, specs: OutputSpecs) -> dict[str, npt.NDArray[Any]]:
+    """Give the outputs that the client of one request gets.
+
+    :raises BaseException: what the plugin gave, or what is wrong with it.
+    """
+    if isinstance(item, BaseException):
+        raise item
+    if not isinstance(item, Response):
+        what = type(item).__name__
+        raise InternalError(f"execute returned {what} for request {index}; give a Response or an exception")
+    if item.sent:
+        raise InternalError("this Response already answered a request: make one Response per request")
+    item.sent = True
+    if item.error is not None:
+        raise item.error if isinstance(item.error, BaseException) else InternalError(str(item.error))
+    for name, value in _mapping(item.outputs).items():
+        _write(request, name, value, specs)
+    for name in request.requested_outputs:
+        if name not in request.outputs:
+            raise InternalError(f"the Response lacks output '{name}', which the client asked for")
+    return {name: request.outputs[name].numpy() for name in request.requested_outputs}
+
+
+def _mapping(outputs: Any) -> Mapping[str, Any]:
+    try:
+        found = dict(outputs or {})
+    except (TypeError, ValueError):
+        what = type(outputs).__name__
+        raise InternalError(f"Response takes a mapping from output name to array, not {what}") from None
+    for name in found:
+        if not isinstance(name, str):
+            raise InternalError(f"{name!r} is no name of an output")
+    return found
+
+
+def _write(request: FakeRequest, name: str, value: Any, specs: OutputSpecs) -> None:
+    spec = specs.find(name)
+    if name not in request.requested_outputs:
+        return
+    dtype, shape, data = _source(name, value)
+    if dtype is not spec.dtype:
+        advice = "convert it, for example with .astype"
+        raise InternalError(f"output '{name}' is {dtype!s}, but the config says {spec.dtype!s}: {advice}")
+    specs.check_shape(spec, shape, request.batch_size)
+    present = request.outputs.get(name)
+    if present is None:
+        request.add_output(FakeTensor(name, dtype, shape, data.copy(), readonly=False))
+    elif present.shape != tuple(shape):
+        how = "with one shape by Request.output and returned with another"
+        raise InternalError(f"output '{name}' was asked for {how}")
+    else:
+        present.data[:] = data
+
+
+def _source(name: str, value: Any) -> tuple[DataType, Sequence[int], npt.NDArray[np.uint8]]:
+    """Give datatype, shape and bytes of whatever a plugin returns for an output."""
+    if isinstance(value, FakeTensor):
+        return value.dtype, value.shape, value.data
+    try:
+        array, dtype = coerce(_array(value))
+    except InternalError as error:
+        raise InternalError(f"output '{name}': {error}") from error
+    if dtype is DataType.BYTES:
+        _check_elements(name, array)
+        return dtype, array.shape, np.frombuffer(encode_bytes(array), np.uint8)
+    return dtype, array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _array(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return value
+    try:
+        return np.asarray(memoryview(value))
+    except TypeError:
+        pass
+    if hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)
+    what = type(value).__name__
+    raise InternalError(f"it is a {what}; give an array, or anything with DLPack or the buffer protocol")
+
+
+def _check_elements(name: str, array: npt.NDArray[Any]) -> None:
+    for index, element in enumerate(array.flat):
+        if not isinstance(element, (bytes, str)):
+            what = type(element).__name__
+            raise InternalError(f"BYTES output '{name}': element {index} is {what}; give bytes or str")

@@ -1,0 +1,213 @@
+"""Fixtures for the tests of a backend, there as soon as the SDK is installed; ``-p no:triton_backend_sdk`` opts out.
+
+``fake_host``
+    runs the plugin's hooks on NumPy arrays: ``[out] = fake_host("mybackend.plugin").execute({"IN": x})``
+``triton_core``
+    runs the plugin in the real Triton core, inside pytest's own process, on the project's own source: a
+    breakpoint, coverage and monkeypatch work. ``out = triton_core().infer("mybackend", {"IN": x})``
+``tritonserver``
+    starts a real server process: ``tritonserver().http_url``
+
+The project is the one that the test file lies in, unless a path is given. Where a server or a compiler is missing
+the last two skip the test, and say what to type; with TBSDK_REQUIRE_REAL=1 they fail it, so that CI cannot skip them
+unseen. The log of Triton is part of a failed test's report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+# Nothing of the SDK's is imported here: pytest loads this module in every run, and coverage starts after it.
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from triton_backend_sdk.testing.core import TritonCore
+    from triton_backend_sdk.testing.fake_host import FakeHost
+    from triton_backend_sdk.tools.project import Project
+    from triton_backend_sdk.tools.server import TritonServer
+
+#: Fails instead of skipping.
+REQUIRE_REAL = "TBSDK_REQUIRE_REAL"
+_LOGS = pytest.StashKey[list[Callable[[], str]]]()
+_Repository = Path | Sequence[Path]
+
+
+@pytest.fixture
+def fake_host(request: pytest.FixtureRequest) -> Iterator[Callable[..., FakeHost]]:
+    """Give ``fake_host(plugin, config=None, **FakeHost's options)``; finalize is called at the test's end.
+
+    :return: makes a :class:`~triton_backend_sdk.testing.fake_host.FakeHost`. Without a config it takes the
+        config.pbtxt of the project's model, if there is just one.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            plugin: str | ModuleType | type,
+            config: Mapping[str, Any] | str | Path | None = None,
+            **options: Any,
+        ) -> FakeHost:
+            from triton_backend_sdk.testing.fake_host import FakeHost  # noqa: PLC0415  see above
+
+            if config is None:
+                config = _only_config(_find_project(request, None))
+            return stack.enter_context(FakeHost(plugin, config, **options))
+
+        yield make
+
+
+@pytest.fixture
+def triton_core(
+    request: pytest.FixtureRequest, _tbsdk_builds: Callable[[Project], Path]
+) -> Iterator[Callable[..., TritonCore]]:
+    """Give ``triton_core(path=None, model_repository=None, *, models=None, **TritonCore's options)``.
+
+    :return: makes a started :class:`~triton_backend_sdk.testing.core.TritonCore`, closed at the test's end. The path
+        is a project's or a built backend's; ``models`` are those to load, all of the repository if not given.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            path: Path | None = None,
+            model_repository: _Repository | None = None,
+            *,
+            models: Sequence[str] | None = None,
+            **options: Any,
+        ) -> TritonCore:
+            from triton_backend_sdk.testing.core import TritonCore  # noqa: PLC0415  see above
+
+            repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
+            with _or_skip():
+                core = stack.enter_context(TritonCore(repository, backends, **options))
+            _attach_log(request, core.log_text)
+            for name in _model_names(repository) if models is None else models:
+                core.load(name)
+            return core
+
+        yield make
+
+
+@pytest.fixture
+def tritonserver(
+    request: pytest.FixtureRequest, _tbsdk_builds: Callable[[Project], Path]
+) -> Iterator[Callable[..., TritonServer]]:
+    """Give ``tritonserver(path=None, model_repository=None, **TritonServer's options)``.
+
+    :return: makes a :class:`~triton_backend_sdk.tools.server.TritonServer` that is ready, stopped at the test's end.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(
+            path: Path | None = None, model_repository: _Repository | None = None, **options: Any
+        ) -> TritonServer:
+            from triton_backend_sdk.tools.server import TritonServer  # noqa: PLC0415  see above
+
+            repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
+            with _or_skip():
+                server = TritonServer(repository, backend_directory=backends, **options)
+            _attach_log(request, server.log_text)
+            return stack.enter_context(server)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def _tbsdk_builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project], Path]:
+    """Build each project once per session; gives the directory that holds the backend."""
+    built: dict[Path, Path] = {}
+
+    def build(project: Project) -> Path:
+        from triton_backend_sdk.tools.build import build_backend  # noqa: PLC0415  see above
+
+        if project.root not in built:
+            out = tmp_path_factory.mktemp("backends")
+            with _or_skip():
+                # Linked, not copied: breakpoints and coverage know the files of the project.
+                build_backend(project, out, link=True)
+            built[project.root] = out
+        return built[project.root]
+
+    return build
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the log of Triton where a test failed."""
+    report = yield
+    if report.failed:
+        report.sections += [("Triton's log", text) for log in item.stash.get(_LOGS, []) if (text := log())]
+    return report
+
+
+def _attach_log(request: pytest.FixtureRequest, log: Callable[[], str]) -> None:
+    request.node.stash.setdefault(_LOGS, []).append(log)
+
+
+def _locate(
+    request: pytest.FixtureRequest,
+    path: Path | None,
+    model_repository: _Repository | None,
+    build: Callable[[Project], Path],
+) -> tuple[_Repository, Path]:
+    """Give the model repository and the backend directory."""
+    if path is not None and any(path.glob("libtriton_*.so")):
+        if model_repository is None:
+            pytest.fail(f"{path} is a built backend: give a model_repository with it", pytrace=False)
+        return model_repository, path.parent
+    project = _find_project(request, path)
+    return model_repository or project.model_repository, build(project)
+
+
+def _find_project(request: pytest.FixtureRequest, path: Path | None) -> Project:
+    from triton_backend_sdk.tools.errors import HandledError  # noqa: PLC0415  see above
+    from triton_backend_sdk.tools.project import Project  # noqa: PLC0415  see above
+
+    try:
+        return Project.find(path or request.path.parent)
+    except HandledError as error:
+        pytest.fail(_text(error), pytrace=False)
+
+
+def _only_config(project: Project) -> Path:
+    configs = sorted(project.model_repository.glob("*/config.pbtxt"))
+    if len(configs) != 1:
+        pytest.fail(
+            f"{project.model_repository} holds {len(configs)} models: say which with config=PATH",
+            pytrace=False,
+        )
+    return configs[0]
+
+
+def _model_names(repository: _Repository) -> list[str]:
+    folders = [repository] if isinstance(repository, Path) else repository
+    return sorted(model.name for folder in folders for model in folder.iterdir() if model.is_dir())
+
+
+@contextlib.contextmanager
+def _or_skip() -> Iterator[None]:
+    """Skip the test, or fail it where real parts are required, if this machine lacks one of them."""
+    from triton_backend_sdk.errors import UnavailableError  # noqa: PLC0415  see above
+    from triton_backend_sdk.tools.errors import HandledError  # noqa: PLC0415  see above
+
+    try:
+        yield
+    except (HandledError, UnavailableError) as error:
+        _give_up(_text(error))
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRE_REAL, "") not in ("", "0"):
+        pytest.fail(f"{reason} ({REQUIRE_REAL} is set: not skipped)", pytrace=False)
+    pytest.skip(reason)
+
+
+def _text(error: Exception) -> str:
+    next_step = getattr(error, "next_step", None)
+    return f"{error}; next: {next_step}" if next_step else str(error)
