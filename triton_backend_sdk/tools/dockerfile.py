@@ -1,0 +1,227 @@
+"""Dockerfiles for a backend: pure functions from what goes into the image to the text.
+
+Three styles. ``build``, the default, compiles the backend inside the image, so that its Python fits whatever
+the image carries. ``stanza`` copies a backend built on this machine, which must have the image's Python.
+``minimal`` takes the bare server out of the full image into NVIDIA's ``-min``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from triton_backend_sdk._version import __version__
+from triton_backend_sdk.tools.errors import HandledError
+
+DEFAULT_VERSION = "26.05"
+REGISTRY_IMAGE = "nvcr.io/nvidia/tritonserver"
+BACKENDS = "/opt/tritonserver/backends"
+
+#: What the runtime inside a built backend imports; a test holds it equal to pyproject.toml.
+RUNTIME_REQUIREMENTS = ("cffi>=1.16", "numpy>=1.26", "pluggy>=1.5")
+
+#: First container release on each Ubuntu, newest first, and the Python that comes with it.
+_PYTHONS = (("24.11", "3.12"), ("23.05", "3.10"), ("00.00", "3.8"))
+_OLDEST = "23.05"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What goes into an image; see the ``render_*`` functions for the text.
+
+    :raises HandledError: a name, version, image or requirement that cannot be in a Dockerfile.
+    """
+
+    name: str
+    #: The project's own requirements, as in pyproject.toml.
+    requirements: Sequence[str] = ()
+    #: Container release, as in 26.05.
+    version: str = DEFAULT_VERSION
+    #: The image that carries the server, where it is not NVIDIA's of that release.
+    full: str | None = None
+    #: The small image that ``minimal`` starts from, where it is not NVIDIA's of that release.
+    base: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.name.isidentifier() and self.name.isascii()):
+            raise HandledError(f"{self.name!r} cannot name a backend: a Python package name was expected")
+        retry = f"tbsdk dockerfile --version {DEFAULT_VERSION}"
+        if not re.fullmatch(r"\d\d\.(0[1-9]|1[0-2])", self.version):
+            raise HandledError(f"{self.version!r} is no release: expected year and month, as in 26.05", retry)
+        if self.version < _OLDEST and not self.full:
+            raise HandledError(
+                f"release {self.version} has Python {self.python}, a backend needs 3.10: take {_OLDEST} or newer",
+                retry,
+            )
+        for reference in (self.full, self.base):
+            if reference is not None and not re.fullmatch(r"[A-Za-z0-9][\w./:@-]*", reference):
+                raise HandledError(f"{reference!r} is no image: NAME[:TAG] or NAME@DIGEST was expected")
+        for requirement in self.requirements:
+            if not requirement.isprintable():
+                raise HandledError(f"requirement {requirement!r} holds a line break or a control character")
+
+    @property
+    def python(self) -> str:
+        """Python of NVIDIA's image of this release, as in 3.12."""
+        return next(python for since, python in _PYTHONS if self.version >= since)
+
+    @property
+    def server(self) -> str:
+        """The image that carries the server."""
+        return self.full or f"{REGISTRY_IMAGE}:{self.version}-py3"
+
+    @property
+    def small(self) -> str:
+        """The image without a server that ``minimal`` starts from."""
+        return self.base or f"{REGISTRY_IMAGE}:{self.version}-py3-min"
+
+
+def render_build(image: Image) -> str:
+    """Build the backend inside the image; the build context is the project."""
+    return _text(
+        _head(image, "built inside it, by its own Python, so that the two fit", "build"),
+        _commands(f"docker build -t {image.name} .", _run(image)),
+        f"FROM {image.server} AS build\n" + _ALLOW_PIP,
+        _build("gcc", "libc6-dev", "libpython3-dev", "python3-pip"),
+        f"FROM {image.server}\n" + _ALLOW_PIP,
+        _requirements(image),
+        _copy_built(image),
+    )
+
+
+def render_stanza(image: Image) -> str:
+    """Copy a backend built on this machine; the build context is the folder that ``tbsdk build`` wrote to."""
+    python = "the same Python as the image" if image.full else f"Python {image.python}, the image's"
+    return _text(
+        _head(image, f"built on your machine, which takes {python}", "stanza"),
+        _commands(
+            "tbsdk build -o build/backends",
+            f"tbsdk dockerfile --style stanza | docker build -t {image.name} -f - build/backends",
+            _run(image),
+        ),
+        f"FROM {image.server}\n" + _ALLOW_PIP,
+        _requirements(image),
+        f"COPY ./{image.name} {BACKENDS}/{image.name}",
+    )
+
+
+def render_minimal(image: Image) -> str:
+    """Start from the image without a server, and add the bare server; the build context is the project."""
+    return _text(
+        _head(image, "with the bare server: none of Triton's own backends", "minimal"),
+        _commands(f"docker build -t {image.name} .", _run(image)),
+        f"FROM {image.server} AS full",
+        f"FROM {image.small} AS python\n" + _ALLOW_PIP,
+        _apt("libpython3-dev", "python3", "python3-pip"),
+        _requirements(image),
+        "FROM python AS build",
+        _build("gcc", "libc6-dev"),
+        "FROM python",
+        "COPY --from=full /opt/tritonserver/bin /opt/tritonserver/bin\n"
+        "COPY --from=full /opt/tritonserver/lib /opt/tritonserver/lib",
+        _server_libraries(),
+        _copy_built(image) + '\nENV PATH="/opt/tritonserver/bin:${PATH}"',
+    )
+
+
+STYLES: dict[str, Callable[[Image], str]] = {
+    "build": render_build,
+    "stanza": render_stanza,
+    "minimal": render_minimal,
+}
+
+
+_ALLOW_PIP = (
+    "# Ubuntu's pip wants a virtual environment; the Python inside Triton is the system's own.\n"
+    "ENV PIP_BREAK_SYSTEM_PACKAGES=1"
+)
+
+
+def _text(head: str, commands: str, *blocks: str) -> str:
+    return f"{head}\n{commands}\n\n" + "\n\n".join(blocks) + "\n"
+
+
+def _head(image: Image, how: str, style: str) -> str:
+    return (
+        f"# tritonserver with the backend {image.name}, {how}.\n"
+        f"# Written by: tbsdk dockerfile --style {style}\n#"
+    )
+
+
+def _commands(*commands: str) -> str:
+    return "\n".join(f"#   {command}" for command in commands)
+
+
+def _run(image: Image) -> str:
+    return (
+        f'docker run --rm -p 8000-8002:8000-8002 -v "$PWD/model_repository:/models" {image.name} '
+        "tritonserver --model-repository=/models"
+    )
+
+
+def _build(*packages: str) -> str:
+    sdk = shlex.quote(f"triton-backend-sdk=={__version__}")
+    return "\n".join(
+        [
+            _apt(*packages),
+            "WORKDIR /src",
+            "COPY . .",
+            "# pip takes the SDK from the folder wheels/ of the project where it is there; to fill it:",
+            "#   python3 -m pip wheel --no-deps -w wheels PATH_OF_THE_SDK",
+            f"RUN python3 -m pip install --no-cache-dir --find-links wheels {sdk} \\",
+            f" && tbsdk build . -o {BACKENDS}",
+        ]
+    )
+
+
+def _copy_built(image: Image) -> str:
+    return f"COPY --from=build {BACKENDS}/{image.name} {BACKENDS}/{image.name}"
+
+
+def _apt(*packages: str) -> str:
+    return "\n".join(
+        [
+            # A pin of an Ubuntu package breaks within weeks: the archive keeps the newest version only.
+            "# hadolint ignore=DL3008",
+            "RUN apt-get update \\",
+            f" && apt-get install -y --no-install-recommends {' '.join(packages)} \\",
+            " && rm -rf /var/lib/apt/lists/*",
+        ]
+    )
+
+
+def _requirements(image: Image) -> str:
+    lines = [f"      {shlex.quote(requirement)}" for requirement in _merged(image.requirements)]
+    return " \\\n".join(["RUN python3 -m pip install --no-cache-dir", *lines])
+
+
+def _merged(requirements: Sequence[str]) -> list[str]:
+    """Join the runtime's requirements and the project's; the project's line wins where both name one."""
+    merged = {_distribution(line): line for line in (*RUNTIME_REQUIREMENTS, *requirements)}
+    merged.pop("triton-backend-sdk", None)  # its runtime is inside the built backend
+    return [merged[name] for name in sorted(merged)]
+
+
+def _distribution(requirement: str) -> str:
+    match = re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else requirement
+
+
+def _server_libraries() -> str:
+    return "\n".join(
+        [
+            "# What the server links and the small image lacks, such as DCGM, from the full one.",
+            'SHELL ["/bin/bash", "-o", "pipefail", "-c"]',
+            "RUN --mount=type=bind,from=full,source=/,target=/full \\",
+            "    chroot /full ldd /opt/tritonserver/bin/tritonserver | awk '$3 ~ \"^/\" {print $3}' \\",
+            "  | while read -r library; do \\",
+            '      if [ ! -e "$library" ]; then \\',
+            '        mkdir -p "${library%/*}" \\',
+            '     && cp --dereference "/full${library%%.so*}"*.so* "${library%/*}/"; \\',
+            "      fi; \\",
+            "    done \\",
+            " && ldconfig",
+        ]
+    )
