@@ -1,0 +1,1 @@
+"""The Triton backend mybackend; its hooks are in plugin.py."""

@@ -1,0 +1,1 @@
+collect_ignore_glob = ["*"]  # text to compare with, not tests to run

@@ -1,0 +1,1 @@
+"""The Triton backend scale; its hooks are in plugin.py."""
