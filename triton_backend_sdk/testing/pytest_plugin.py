@@ -1,4 +1,4 @@
-"""Fixtures for the tests of a backend, there as soon as the SDK is installed; ``-p no:triton_backend_sdk`` opts out.
+"""Fixtures for the tests of a backend, once the SDK is installed; ``-p no:triton_backend_sdk`` opts out.
 
 ``fake_host``
     runs the plugin's hooks on NumPy arrays: ``[out] = fake_host("mybackend.plugin").execute({"IN": x})``
@@ -8,9 +8,9 @@
 ``tritonserver``
     starts a real server process: ``tritonserver().http_url``
 
-The project is the one that the test file lies in, unless a path is given. Where a server or a compiler is missing
-the last two skip the test, and say what to type; with TBSDK_REQUIRE_REAL=1 they fail it, so that CI cannot skip them
-unseen. The log of Triton is part of a failed test's report.
+The project is the one that the test file lies in, unless a path is given. Where a server or a compiler is
+missing the last two skip the test, and say what to type; with TBSDK_REQUIRE_REAL=1 they fail it, so that CI
+cannot skip them unseen. The log of Triton is part of a failed test's report.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def triton_core(
 ) -> Iterator[Callable[..., TritonCore]]:
     """Give ``triton_core(path=None, model_repository=None, *, models=None, **TritonCore's options)``.
 
-    :return: makes a started :class:`~triton_backend_sdk.testing.core.TritonCore`, closed at the test's end. The path
-        is a project's or a built backend's; ``models`` are those to load, all of the repository if not given.
+    :return: makes a started :class:`~triton_backend_sdk.testing.core.TritonCore`, closed at the test's end.
+        The path is a project's or a built backend's; ``models`` are those to load, all if not given.
     """
     with contextlib.ExitStack() as stack:
 
@@ -98,7 +98,8 @@ def tritonserver(
 ) -> Iterator[Callable[..., TritonServer]]:
     """Give ``tritonserver(path=None, model_repository=None, **TritonServer's options)``.
 
-    :return: makes a :class:`~triton_backend_sdk.tools.server.TritonServer` that is ready, stopped at the test's end.
+    :return: makes a :class:`~triton_backend_sdk.tools.server.TritonServer` that is ready; it is stopped at
+        the test's end.
     """
     with contextlib.ExitStack() as stack:
 
