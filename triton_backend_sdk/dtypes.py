@@ -51,6 +51,9 @@ class DataType(str, enum.Enum):
     BYTES = ("BYTES", 13, 0, None, "object")
     BF16 = ("BF16", 14, 2, (4, 16), "bfloat16")
 
+    def __str__(self) -> str:
+        return self.value
+
     @property
     def config_name(self) -> str:
         """The name that config.pbtxt uses: TYPE_FP32, and TYPE_STRING for BYTES."""

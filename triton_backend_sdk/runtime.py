@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def entrypoint(function: Callable[[Runtime, Any], None]) -> Callable[[Runtime, A
             function(runtime, handle)
         except BaseException as error:
             code, message = errors.describe(error)
-            logger.error("%s: %s", function.__name__, message, exc_info=error)
+            logger.error("%s: %s\n%s", function.__name__, message, traceback_text(error))
             return runtime.api.error(code, message)
         return runtime.api.ffi.NULL
 
@@ -155,8 +156,20 @@ def _describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:
     """Give C the code and message for the client; the traceback goes to the log."""
     code, message = errors.describe(error)
     if error.__traceback__ is not None:
-        instance.logger.error("%s: execute failed: %s", instance.name, message, exc_info=error)
+        instance.logger.error("%s: execute failed: %s\n%s", instance.name, message, traceback_text(error))
     else:
         instance.logger.error("%s: a request failed: %s", instance.name, message)
-    error.__traceback__ = None  # frames hold arrays, and arrays hold requests
     return code, message
+
+
+def traceback_text(error: BaseException) -> str:
+    """Format a traceback and let go of its frames.
+
+    They hold arrays, and arrays hold requests; a logging handler that keeps its records would keep those too.
+    """
+    text = "".join(traceback.format_exception(error)).rstrip()
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return text

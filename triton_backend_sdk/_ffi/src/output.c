@@ -135,7 +135,7 @@ static int from_buffer(tb_source* source, PyObject* value)
   if (!PyObject_CheckBuffer(value)) return 0;
   Py_buffer* buffer = &source->buffer;
   if (PyObject_GetBuffer(value, buffer, PyBUF_RECORDS_RO) != 0) {
-    if (!PyErr_ExceptionMatches(PyExc_ValueError) && !PyErr_ExceptionMatches(PyExc_BufferError)) return -1;
+    if (PyMemoryView_Check(value) || !(PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_BufferError))) return -1;
     PyErr_Clear();  // such as NumPy's bfloat16, which has no format character
     return 0;
   }
