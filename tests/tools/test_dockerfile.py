@@ -109,7 +109,7 @@ def test_versions_that_are_none(version):
 
 
 def test_releases_with_a_python_too_old():
-    with pytest.raises(HandledError, match=r"release 23\.04 has Python 3\.8"):
+    with pytest.raises(HandledError, match=r"release 23\.04 is too old: it has Python 3\.8"):
         Image("scale", version="23.04")
 
 

@@ -7,10 +7,14 @@ the image carries. ``stanza`` copies a backend built on this machine, which must
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from triton_backend_sdk._version import __version__
 from triton_backend_sdk.tools.errors import HandledError
@@ -51,10 +55,8 @@ class Image:
         if not re.fullmatch(r"\d\d\.(0[1-9]|1[0-2])", self.version):
             raise HandledError(f"{self.version!r} is no release: expected year and month, as in 26.05", retry)
         if self.version < _OLDEST and not self.full:
-            raise HandledError(
-                f"release {self.version} has Python {self.python}, a backend needs 3.10: take {_OLDEST} or newer",
-                retry,
-            )
+            reason = f"it has Python {self.python}, a backend needs 3.10: take {_OLDEST} or newer"
+            raise HandledError(f"release {self.version} is too old: {reason}", retry)
         for reference in (self.full, self.base):
             if reference is not None and not re.fullmatch(r"[A-Za-z0-9][\w./:@-]*", reference):
                 raise HandledError(f"{reference!r} is no image: NAME[:TAG] or NAME@DIGEST was expected")
@@ -133,6 +135,33 @@ STYLES: dict[str, Callable[[Image], str]] = {
 }
 
 
+def write(text: str, file: Path) -> None:
+    """Write a Dockerfile, over one that ``tbsdk dockerfile`` wrote but over no other.
+
+    :raises HandledError: the file is somebody's own, or cannot be written.
+    """
+    try:
+        if file.exists() and _MARK not in file.read_text(encoding="utf-8", errors="replace"):
+            raise HandledError(
+                f"{file} exists and was not written by tbsdk dockerfile", "choose another -o FILE"
+            )
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HandledError(f"cannot write {file}: {error.strerror}", "choose another -o FILE") from error
+
+
+def sdk_checkout() -> Path | None:
+    """Give the folder that this SDK was installed from, or None where pip took it from an index."""
+    try:
+        text = metadata.distribution("triton-backend-sdk").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        return None
+    url = urlsplit(json.loads(text or "{}").get("url", ""))
+    folder = Path(unquote(url.path))
+    return folder if url.scheme == "file" and folder.is_dir() else None
+
+
+_MARK = "# Written by: tbsdk dockerfile"
 _ALLOW_PIP = (
     "# Ubuntu's pip wants a virtual environment; the Python inside Triton is the system's own.\n"
     "ENV PIP_BREAK_SYSTEM_PACKAGES=1"
@@ -144,10 +173,7 @@ def _text(head: str, commands: str, *blocks: str) -> str:
 
 
 def _head(image: Image, how: str, style: str) -> str:
-    return (
-        f"# tritonserver with the backend {image.name}, {how}.\n"
-        f"# Written by: tbsdk dockerfile --style {style}\n#"
-    )
+    return f"# tritonserver with the backend {image.name}, {how}.\n{_MARK} --style {style}\n#"
 
 
 def _commands(*commands: str) -> str:
