@@ -7,19 +7,20 @@ from triton_backend_sdk import Model, ModelInstance, Request, Response, hookimpl
 
 @hookimpl
 def model_initialize(model: Model) -> None:
-    # Runs once when the model is loaded: the place for weights and settings that all instances share.
-    # Whatever is raised here makes the model UNAVAILABLE, with this message.
-    model.state = model.parameters.get_float("scale", 1.0)
+    # Runs once when the model is loaded: the place for weights and settings, which all its instances share.
+    # What is raised here makes the model UNAVAILABLE, with the exception's message.
+    model.state.scale = model.parameters.get_float("scale", 1.0)
 
 
 @hookimpl
 def execute(instance: ModelInstance, requests: list[Request]) -> list[Response]:
-    # Runs once per batch that Triton has formed, and answers every request of it, in order.
-    return [scale(request, instance.model.state) for request in requests]
+    # Runs once for each batch that Triton has formed; one response per request, in order.
+    return [multiply(request, instance.model.state.scale) for request in requests]
 
 
-def scale(request: Request, factor: float) -> Response:
-    x = request["IN"].numpy()  # a read-only view of Triton's own input buffer: nothing was copied
-    out = request.output("OUT", x.shape)  # Triton's own response buffer: what is written there is sent
-    np.multiply(x, factor, out=out.numpy())
-    return Response({"OUT": out})
+def multiply(request: Request, scale: float) -> Response:
+    # Nothing is copied: x is a read-only view of the bytes that Triton received, out one of those it sends.
+    x = request["IN"].numpy()
+    out = request.output("OUT", x.shape)
+    np.multiply(x, scale, out=out.numpy())
+    return Response({"OUT": out})  # or any array: Response({"OUT": scale * x}), at the price of one copy

@@ -1,18 +1,16 @@
-"""The backend twice: its hooks alone, and inside the real Triton, loaded into this process.
+"""The backend twice: its hooks alone, and inside the real Triton, which is loaded into pytest's own process.
 
-A breakpoint in plugin.py stops in both.
+A breakpoint in plugin.py stops in both. The fixtures come with triton-backend-sdk.
 """
 
-from pathlib import Path
-
 import numpy as np
+import pytest
 
-PROJECT = Path(__file__).parents[1]
-CONFIG = PROJECT / "model_repository" / "scale" / "config.pbtxt"
+from triton_backend_sdk import InvalidArgError
 
 
-def test_execute_scales_each_request_of_a_batch(fake_host):
-    host = fake_host("scale.plugin", config=CONFIG)
+def test_a_batch_is_scaled(fake_host):
+    host = fake_host("scale.plugin")
 
     first, second = host.execute([{"IN": np.float32([[1, 2, 3]])}, {"IN": np.float32([[4]])}])
 
@@ -20,16 +18,15 @@ def test_execute_scales_each_request_of_a_batch(fake_host):
     np.testing.assert_array_equal(second["OUT"], [[8]])
 
 
-def test_scale_is_a_parameter_of_the_model(fake_host):
-    config = CONFIG.read_text().replace("2.0", "-1.5")
+def test_a_scale_that_is_no_number(fake_host):
+    config = {"parameters": {"scale": {"string_value": "big"}}}
 
-    [result] = fake_host("scale.plugin", config=config).execute([{"IN": np.float32([[2]])}])
-
-    np.testing.assert_array_equal(result["OUT"], [[-3]])
+    with pytest.raises(InvalidArgError, match="must be a number"):
+        fake_host("scale.plugin", config)
 
 
 def test_in_the_real_triton(triton_core):
-    core = triton_core(PROJECT)
+    core = triton_core()
 
     result = core.infer("scale", {"IN": np.float32([[1, 2, 3]])})
 
