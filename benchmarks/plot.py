@@ -1,10 +1,10 @@
-"""The plot of the README: how many times the stock backend's requests/s each row reaches."""
+"""The plots: how many times the stock backend's requests/s each row reaches, and memory over requests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 
@@ -50,8 +50,12 @@ def _scale(axes: Axes, largest: float) -> None:
     axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if tick < 1.15 * largest]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
+    _plain(axes, "x")
+
+
+def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
     axes.tick_params(length=0, colors=_INK)
-    axes.grid(axis="x", color="#d8dee4", linewidth=0.8)
+    axes.grid(axis=grid, color="#d8dee4", linewidth=0.8)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -72,3 +76,18 @@ def _columns(axes: Axes, ours: Sequence[float], floor: Sequence[float]) -> None:
         axes.text(place, len(values) - 0.15, header, fontweight="bold", **style)
         for height, value in enumerate(values):
             axes.text(place, height, f"{value:.3g}x" if value >= 10 else f"{value:.1f}x", **style)
+
+
+def draw_memory(points: Sequence[tuple[int, int]], target: Path) -> None:
+    """Draw the server's resident memory over the requests it has answered."""
+    figure, axes = plt.subplots(figsize=(9, 2.6), dpi=160, layout="constrained")
+    axes.plot(
+        [done / 1e6 for done, _ in points], [rss / 2**20 for _, rss in points], color=_OURS, linewidth=2
+    )
+    axes.set_ylim(0, 1.25 * max(rss for _, rss in points) / 2**20)
+    axes.set_xlim(0, points[-1][0] / 1e6)
+    axes.set_xlabel("million requests", color=_INK)
+    axes.set_ylabel("resident MiB", color=_INK)
+    _plain(axes, "y")
+    figure.savefig(target, facecolor="white", metadata={"Software": None})
+    plt.close(figure)

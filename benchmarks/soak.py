@@ -1,0 +1,166 @@
+"""Send a million requests to one server and watch its memory: flat, or this fails."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file: the package is found from the folder above
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from rich.console import Console
+
+from benchmarks import parts
+from benchmarks.rows import BATCH, SMALL, Model
+from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.install import install_server
+from triton_backend_sdk.tools.process import BoundProcess
+from triton_backend_sdk.tools.project import Project
+from triton_backend_sdk.tools.server import TritonServer, find_server
+
+HERE = Path(__file__).parent
+BACKEND = "soak_identity"
+#: Each model with the number of requests that are kept in flight.
+LOADS = ((SMALL, 4), (Model("strings", "STRING", 100), 1), (BATCH, 32))
+#: RSS may grow by this much after the warm-up.
+ALLOWED = 1.02
+_SAMPLE_S = 0.5
+_LIMIT_S = 1800.0
+
+#: Requests answered so far, failed ones included, and the server's resident memory in bytes.
+Point = tuple[int, int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the soak test and give the exit status: 0 where memory stayed flat."""
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("--requests", type=int, default=1_000_000, help="default: %(default)s")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=HERE / "results", metavar="DIR", help="where to write"
+    )
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False)
+    try:
+        points = soak(options.requests, console.print)
+    except HandledError as error:
+        console.print("[red]error:[/]", error.message, *error.details, sep="\n  ")
+        return 1
+    warm, worst = summary(points, options.requests)
+    flat = worst <= warm * ALLOWED
+    verdict = "[green]flat[/]" if flat else "[red]growing[/]"
+    console.print(
+        f"{points[-1][0]:,} requests: {warm / 2**20:.1f} MiB after the first tenth, then at most "
+        f"{worst / 2**20:.1f} MiB ({worst / warm - 1:+.2%}): {verdict}"
+    )
+    write(points, options.output)
+    return 0 if flat else 1
+
+
+def summary(points: Sequence[Point], requests: int) -> tuple[int, int]:
+    """Give the RSS after the first tenth of the requests, and the largest after that."""
+    later = [rss for done, rss in points if done >= requests / 10]
+    return later[0], max(later)
+
+
+def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
+    """Load a server until it has answered that many requests, and give the samples."""
+    installation = find_server(install_server())
+    root = installation.binary.parent.parent
+    perf_analyzer = parts.perf_analyzer(root)
+    libraries = f"{perf_analyzer.parent / 'lib'}:{root / 'lib'}"
+    with tempfile.TemporaryDirectory(prefix="tbsdk-soak-") as name, contextlib.ExitStack() as running:
+        work = Path(name)
+        build_backend(Project.find(HERE / BACKEND), work / "backends")
+        _write_models(work / "models")
+        server = TritonServer(work / "models", backend_directory=work / "backends", server=installation)
+        running.callback(server.kill)  # at once: the plugin keeps views, and so requests, for ever
+        server.start()
+        server.wait_ready()
+        for model, concurrency in LOADS:
+            command = [str(perf_analyzer), "-m", model.name, "-i", "grpc", "-u", server.grpc_url, "--async"]
+            # One endless window: perf_analyzer is stopped, its numbers are not wanted.
+            command += ["--concurrency-range", str(concurrency), "-p", str(int(_LIMIT_S * 1000))]
+            load = BoundProcess(command, env={**os.environ, "LD_LIBRARY_PATH": libraries})
+            running.callback(load.kill)
+        running.enter_context(_failing(server.grpc_url))
+        return list(_watch(server, requests, report))
+
+
+def _write_models(repository: Path) -> None:
+    for model, _ in LOADS:
+        (repository / model.name / "1").mkdir(parents=True)
+        (repository / model.name / "config.pbtxt").write_text(model.config(BACKEND), encoding="utf-8")
+
+
+def _watch(server: TritonServer, requests: int, report: Callable[[str], None]) -> Iterator[Point]:
+    deadline, shown, done = time.monotonic() + _LIMIT_S, 0, 0
+    while done < requests:
+        time.sleep(_SAMPLE_S)
+        if server.returncode is not None:
+            raise server.ended()
+        if time.monotonic() > deadline:
+            raise HandledError(f"only {done:,} of {requests:,} requests in {_LIMIT_S:.0f} s")
+        done, rss = _answered(server), _resident_bytes(server.pid)
+        yield done, rss
+        if done >= shown:
+            report(f" {done:>12,} requests  {rss / 2**20:8.1f} MiB")
+            shown += requests // 10
+
+
+def _answered(server: TritonServer) -> int:
+    statistics = [model["inference_stats"] for model in server.request("/v2/models/stats")["model_stats"]]
+    return sum(int(each[kind]["count"]) for each in statistics for kind in ("success", "fail"))
+
+
+def _resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextlib.contextmanager
+def _failing(url: str) -> Iterator[None]:
+    """Send, beside the other loads, requests that the plugin answers with an error."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_fail, args=(url, stop), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+
+def _fail(url: str, stop: threading.Event) -> None:
+    import numpy as np  # noqa: PLC0415
+    from tritonclient import grpc  # type: ignore[import-untyped]  # noqa: PLC0415
+    from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    tensor = grpc.InferInput("IN", [SMALL.elements], SMALL.datatype)
+    tensor.set_data_from_numpy(np.zeros(SMALL.elements, np.float32))
+    with grpc.InferenceServerClient(url) as client:
+        while not stop.wait(0.002):
+            with contextlib.suppress(InferenceServerException):
+                client.infer(SMALL.name, [tensor], parameters={"fail": True}, client_timeout=10)
+
+
+def write(points: Sequence[Point], directory: Path) -> None:
+    """Write soak.json and soak.png."""
+    from benchmarks.plot import draw_memory  # noqa: PLC0415  # matplotlib is slow to import
+
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "soak.json").write_text(
+        json.dumps({"requests_and_rss_bytes": points}) + "\n", encoding="utf-8"
+    )
+    draw_memory(points, directory / "soak.png")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Identity that goes every way a request can go: what the soak test loads."""
