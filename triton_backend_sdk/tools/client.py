@@ -1,0 +1,183 @@
+"""One request to a running server, through tritonclient over HTTP or gRPC."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.metadata import ModelMetadata
+
+Protocol = Literal["http", "grpc"]
+Parameter = str | int | float | bool
+
+DEFAULT_URLS: dict[Protocol, str] = {"http": "127.0.0.1:8000", "grpc": "127.0.0.1:8001"}
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """The answer to one request."""
+
+    model_name: str
+    model_version: str
+    id: str
+    #: In the server's order; BYTES as arrays of bytes objects.
+    outputs: dict[str, NDArray[Any]]
+    #: Triton's wire names, by output.
+    datatypes: dict[str, str]
+    #: From sending the request to having the answer, with connection, serialization and server.
+    latency_ms: float
+
+
+def model_metadata(
+    url: str, protocol: Protocol, model: str, *, version: str = "", timeout: float = 60.0
+) -> ModelMetadata:
+    """Ask the server for a model's inputs and outputs.
+
+    :raises HandledError: no server at the url, no such model, no tritonclient.
+    """
+    as_json = {} if protocol == "http" else {"as_json": True, "client_timeout": timeout}
+    with _client(url, protocol, timeout) as (_, client):
+        try:
+            metadata = client.get_model_metadata(model, version, **as_json)
+            config = client.get_model_config(model, version, **as_json)
+        except _server_exception() as error:
+            if "unknown model" not in str(error.message()):
+                raise
+            raise HandledError(
+                f"no model {model!r}{f' version {version}' if version else ''} at {url}",
+                f"name one that it serves: {_names(client, as_json) or '(it serves none)'}",
+            ) from error
+    return ModelMetadata.of(metadata, config.get("config", config))
+
+
+def infer(
+    url: str,
+    protocol: Protocol,
+    model: str,
+    inputs: Mapping[str, NDArray[Any]],
+    *,
+    version: str = "",
+    request_id: str = "",
+    parameters: Mapping[str, Parameter] | None = None,
+    outputs: Sequence[str] | None = None,
+    timeout: float = 60.0,
+) -> InferResult:
+    """Send one request and wait for its answer.
+
+    :param inputs: arrays with the batch dimension; their dtype says the datatype.
+    :param outputs: names of the outputs to ask for; None asks for all.
+    :param timeout: seconds to wait for the answer.
+    :raises HandledError: no server at the url, or the server answered with an error; says which.
+    """
+    with _client(url, protocol, timeout) as (api, client):
+        options = {} if protocol == "http" else {"client_timeout": timeout}
+        wanted = None if outputs is None else [api.InferRequestedOutput(name) for name in outputs]
+        tensors = [_input(api, name, array) for name, array in inputs.items()]
+        start = time.perf_counter()
+        result = client.infer(
+            model,
+            tensors,
+            model_version=version,
+            outputs=wanted,
+            request_id=request_id,
+            parameters=dict(parameters or {}),
+            **options,
+        )
+        latency_ms = (time.perf_counter() - start) * 1e3
+    get: Callable[[Any, str, Any], Any] = dict.get if protocol == "http" else getattr
+    # Not gRPC's own JSON form, which would encode all the data.
+    answer = result.get_response()
+    datatypes = {get(row, "name", ""): get(row, "datatype", "") for row in get(answer, "outputs", [])}
+    return InferResult(
+        model_name=get(answer, "model_name", ""),
+        model_version=get(answer, "model_version", ""),
+        id=get(answer, "id", ""),
+        outputs={name: result.as_numpy(name) for name in datatypes},
+        datatypes=datatypes,
+        latency_ms=latency_ms,
+    )
+
+
+def _input(api: Any, name: str, array: NDArray[Any]) -> Any:
+    datatype = DataType.of(array.dtype)
+    tensor = api.InferInput(name, list(array.shape), datatype.value)
+    if datatype is DataType.BF16:
+        # tritonclient takes float32 for BF16 before 2.69, and ml_dtypes' type since.
+        array = array.astype(_utils().triton_to_np_dtype("BF16"))
+    tensor.set_data_from_numpy(np.ascontiguousarray(array))
+    return tensor
+
+
+@contextlib.contextmanager
+def _client(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[Any, Any]]:
+    api = _import(f"tritonclient.{protocol}")
+    address = url.removeprefix("http://").removeprefix("grpc://").rstrip("/")
+    try:
+        client = _connect(api, address, protocol, timeout)
+        try:
+            yield api, client
+        finally:
+            client.close()
+    except _server_exception() as error:
+        status = str(error.status() or "").removeprefix("StatusCode.")
+        if status in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and _not_triton(error):
+            raise _unreachable(address, protocol, str(error.message())) from error
+        raise HandledError(f"the server answered {status or 'with an error'}: {error.message()}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(address, protocol, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _connect(api: Any, address: str, protocol: Protocol, timeout: float) -> Any:
+    if protocol == "http":
+        return api.InferenceServerClient(address, connection_timeout=timeout, network_timeout=timeout)
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    if address.startswith(("127.", "localhost", "[::1]")):
+        # gRPC would ask the proxy of the environment for this machine's own ports.
+        options.append(("grpc.enable_http_proxy", 0))
+    return api.InferenceServerClient(address, channel_args=options)
+
+
+def _not_triton(error: Any) -> bool:
+    # A model that is UNAVAILABLE has the status of a server that is not there; these words are gRPC's own.
+    text = str(error.message()).lower()
+    return any(words in text for words in ("connect", "deadline exceeded", "socket", "resolving"))
+
+
+def _unreachable(address: str, protocol: Protocol, reason: str) -> HandledError:
+    return HandledError(
+        f"no server answers at {address} over {protocol}: {reason}", "tbsdk serve, or name its --url"
+    )
+
+
+def _names(client: Any, options: Mapping[str, Any]) -> str:
+    index = client.get_model_repository_index(**options)
+    rows = index.get("models", []) if isinstance(index, dict) else index
+    return ", ".join(sorted({row["name"] for row in rows if row.get("state") == "READY"}))
+
+
+def _server_exception() -> Any:
+    return _utils().InferenceServerException
+
+
+def _utils() -> Any:
+    return _import("tritonclient.utils")
+
+
+def _import(name: str) -> Any:
+    # Late, because it costs half a second and brings gevent along.
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:  # tritonclient itself turns a missing part into RuntimeError
+        raise HandledError(
+            f"{name} cannot be imported ({error})", "pip install 'triton-backend-sdk[client]'"
+        ) from error
