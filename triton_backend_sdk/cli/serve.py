@@ -1,0 +1,173 @@
+"""``tbsdk serve``: build a project and run the real tritonserver on it until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from triton_backend_sdk.cli import console
+from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.examples import curl_line, infer_line
+from triton_backend_sdk.tools.metadata import ModelMetadata
+from triton_backend_sdk.tools.ports import is_free
+from triton_backend_sdk.tools.project import Project
+from triton_backend_sdk.tools.server import ModelStatus, TritonServer, find_server
+
+#: What Triton's clients try first; taken where they are free.
+_USUAL_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
+
+
+class _PassThrough(click.Command):
+    """A command whose arguments after ``--`` belong to another program."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        cut = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[cut + 1 :]
+        return super().parse_args(ctx, args[:cut])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- TRITONSERVER FLAGS...]"]
+
+
+@click.command(
+    cls=_PassThrough,
+    epilog="""\b
+Examples:
+  tbsdk serve
+  tbsdk serve path/to/mybackend --http-port 9000
+  tbsdk serve -- --log-verbose=1 --model-control-mode=explicit --load-model=mybackend
+  tbsdk serve -- --exit-on-error=false    models that fail do not stop the others
+""",
+)
+@click.argument("project", type=click.Path(path_type=Path), default=".")
+@click.option(
+    "--server", type=click.Path(path_type=Path), help="A tritonserver, or the folder above its bin."
+)
+@click.option(
+    "-o",
+    "--output",
+    "build_dir",
+    type=click.Path(path_type=Path),
+    help="Where to build.  [default: PROJECT/build/serve]",
+)
+@click.option("--http-port", type=int, help="[default: 8000, or a free one where that is taken]")
+@click.option("--grpc-port", type=int, help="[default: 8001, likewise]")
+@click.option("--metrics-port", type=int, help="[default: 8002, likewise]")
+@click.pass_obj
+def command(
+    flags: Sequence[str],
+    *,
+    project: Path,
+    server: Path | None,
+    build_dir: Path | None,
+    http_port: int | None,
+    grpc_port: int | None,
+    metrics_port: int | None,
+) -> None:
+    """Build a backend and run the real tritonserver on it.
+
+    The server listens on 127.0.0.1, serves the project's model_repository and runs the project's own files,
+    not a copy. Ctrl-C stops it; a second Ctrl-C does not wait for requests in flight.
+    """
+    found = Project.find(project)
+    installation = find_server(server)
+    out = build_dir or found.root / "build" / "serve"
+    with console.err.status("building") as status:
+        build_backend(found, out, link=True, progress=status.update)
+    console.say(
+        f"built {found.name}, starting tritonserver {installation.version or ''} ({installation.origin})"
+    )
+    triton = TritonServer(
+        found.model_repository,
+        backend_directory=out,
+        server=installation,
+        http_port=_port("http", http_port),
+        grpc_port=_port("grpc", grpc_port),
+        metrics_port=_port("metrics", metrics_port),
+        extra_args=flags,
+        on_line=_log,
+    )
+    with _stop_on_sigterm():
+        _run(triton)
+
+
+def _run(triton: TritonServer) -> None:
+    triton.start()
+    try:
+        models = triton.wait_ready(timeout=None)
+        _show(triton, models)
+        while triton.returncode is None:
+            time.sleep(0.1)
+        raise triton.ended()
+    except KeyboardInterrupt:
+        console.say("stopping; Ctrl-C again ends it at once")
+        _stop(triton)
+    finally:
+        triton.kill()
+
+
+def _stop(triton: TritonServer) -> None:
+    try:
+        status = triton.stop()
+    except KeyboardInterrupt:
+        status = triton.kill()
+    console.say("stopped" if status == 0 else f"stopped with status {status}")
+
+
+@contextlib.contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _port(service: str, given: int | None) -> int | None:
+    usual = _USUAL_PORTS[service]
+    return given if given is not None else usual if is_free(usual) else None
+
+
+def _log(line: str) -> None:
+    console.err.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def _show(triton: TritonServer, models: Sequence[ModelStatus]) -> None:
+    out = console.out
+    out.print()
+    out.print("[bold green]ready[/]; Ctrl-C stops")
+    endpoints = {"http": f"http://{triton.http_url}", "grpc": triton.grpc_url, "metrics": triton.metrics_url}
+    for name, url in endpoints.items():
+        console.copyable(f"  {name:<8} {url}")
+    table = Table(box=None, header_style="bold", padding=(0, 2))
+    for column in ("model", "version", "state", ""):
+        table.add_column(column)
+    for model in models:
+        style = "green" if model.state == "READY" else "red"
+        table.add_row(model.name, model.version, Text(model.state or "not loaded", style), Text(model.reason))
+    out.print(table)
+    for model in models:
+        if model.state == "READY":
+            _show_calls(triton, model)
+
+
+def _show_calls(triton: TritonServer, status: ModelStatus) -> None:
+    path = f"/v2/models/{status.name}/versions/{status.version}"
+    metadata = ModelMetadata.of(triton.request(path), triton.request(f"{path}/config"))
+    usual = triton.http_url == f"127.0.0.1:{_USUAL_PORTS['http']}"
+    console.out.print()
+    console.copyable(infer_line(metadata, None if usual else triton.http_url))
+    curl = curl_line(metadata, triton.http_url)
+    if curl:
+        console.copyable(curl)
