@@ -11,23 +11,18 @@ from triton_backend_sdk.tools.project import Project
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "templates" / "mybackend"
-GOLDEN = ROOT / "tests" / "golden"
 SCALE = Image("scale", ["numpy>=1.26", "tokenizers==0.21.0; python_version < '3.13'"])
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_text_is_golden(style, request):
-    file, text = GOLDEN / f"Dockerfile.{style}", STYLES[style](SCALE)
-    if request.config.getoption("--update-golden", default=False):
-        file.write_text(text)
-
-    assert text == file.read_text()
+def test_the_text_is_golden(style, golden):
+    golden(f"Dockerfile.{style}", STYLES[style](SCALE))
 
 
-def test_the_template_holds_the_default_dockerfile():
+def test_the_template_holds_the_default_dockerfile(golden):
     project = Project.find(TEMPLATE)
 
-    assert (TEMPLATE / "Dockerfile").read_text() == STYLES["build"](Image("mybackend", project.requirements))
+    golden("../../templates/mybackend/Dockerfile", STYLES["build"](Image("mybackend", project.requirements)))
 
 
 @pytest.mark.parametrize("style", STYLES)
