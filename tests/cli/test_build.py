@@ -1,8 +1,11 @@
+import shutil
 import time
 
+import numpy as np
 import pytest
 
 from triton_backend_sdk.cli import run
+from triton_backend_sdk.tools.client import infer
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.templates import new_project
 
@@ -23,9 +26,7 @@ def test_the_default_place_and_how_to_use_it(project, monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("built scale in ")
     assert f"  cp -r {target} /opt/tritonserver/backends/\n" in printed
-    assert (
-        f"tritonserver --backend-directory={target.parent} --model-repository={project}/model_repo" in printed
-    )
+    assert f"tritonserver --backend-directory={target.parent} --model-repository={project}/mod" in printed
 
 
 def test_another_place(project, tmp_path):
@@ -64,3 +65,15 @@ def test_nothing_changed_takes_under_a_second(project):
 def test_no_project(tmp_path):
     with pytest.raises(HandledError, match="no backend project in"):
         run(["build", str(tmp_path)])
+
+
+def test_what_was_built_works_without_its_project(project, tmp_path, tritonserver):
+    out = tmp_path / "elsewhere"
+    run(["build", str(project), "-o", str(out)])
+    models = shutil.copytree(project / "model_repository", tmp_path / "models")
+    shutil.rmtree(project)
+
+    server = tritonserver(out / "scale", models)
+
+    answer = infer(server.http_url, "http", "scale", {"IN": np.float32([[1, 2, 3]])})
+    assert answer.outputs["OUT"].tolist() == [[2, 4, 6]]

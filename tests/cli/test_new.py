@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from triton_backend_sdk.cli import run
@@ -39,3 +42,21 @@ def test_a_bad_name_writes_nothing(tmp_path):
         run(["new", "json", "--into", str(tmp_path)])
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_new_project_passes_its_own_tests(tmp_path):
+    run(["new", "scale", "--into", str(tmp_path)])
+
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"],
+        cwd=tmp_path / "scale",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    if "skipped" in result.stdout:
+        pytest.skip(result.stdout)
+    assert "3 passed" in result.stdout
