@@ -197,7 +197,9 @@ def test_a_library_that_does_not_open_is_named(tmp_path):
         open_core(broken)
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "uint32", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int16", "uint32", "int64", "float16", "float32", "float64"]
+)
 def test_wire_keeps_arrays(dtype):
     array = np.arange(6).reshape(2, 3).astype(dtype)
     wire = to_wire(array[:, ::-1])

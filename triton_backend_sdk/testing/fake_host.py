@@ -68,7 +68,7 @@ class FakeHost:
         )
         parsed["name"] = name
         self.model = Model(name=name, version=version, directory=directory, config=parsed, backend=backend)
-        self.instance = ModelInstance(name=f"{name}_0_0", kind=kind, device_id=device_id, model=self.model)
+        self.instance = ModelInstance(name=f"{name}_0", kind=kind, device_id=device_id, model=self.model)
         self._specs = OutputSpecs(self.model)
         self._open = False
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from triton_backend_sdk.testing.wire import WireInput, to_wire
 
 _BATCH_NOTE = (
     " NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be "
-    "prepended to each input shape."
+    "prepended to each input shape. If you want to specify the full shape including the batch dim in your "
+    "input dims config, try setting max_batch_size to zero. See the model configuration docs for more info "
+    "on max_batch_size."
 )
 
 
@@ -54,7 +56,7 @@ def _check(model: Model, spec: Mapping[str, Any], wire: WireInput) -> int:
         note = _BATCH_NOTE if skip else ""
         raise InvalidArgError(
             f"unexpected shape for input '{name}' for model '{model.name}'. "
-            f"Expected {dims}, got {list(wire.shape)}.{note}"
+            f"Expected {_dims(dims)}, got {_dims(wire.shape)}.{note}"
         )
     expected = int(np.prod(wire.shape, dtype=np.int64)) * dtype.itemsize
     given = sum(buffer.nbytes for buffer in wire.buffers)
@@ -68,6 +70,10 @@ def _check(model: Model, spec: Mapping[str, Any], wire: WireInput) -> int:
         limit = f"must be <= {model.max_batch_size} for '{model.name}'"
         raise InvalidArgError(f"inference request batch-size {limit}")
     return size
+
+
+def _dims(dims: Sequence[int]) -> str:
+    return f"[{','.join(map(str, dims))}]"
 
 
 def _tensor(name: str, spec: Mapping[str, Any], wire: WireInput, model: Model) -> FakeTensor:

@@ -80,10 +80,13 @@ def triton_core(
             **options: Any,
         ) -> TritonCore:
             from triton_backend_sdk.testing.core import TritonCore  # noqa: PLC0415  see above
+            from triton_backend_sdk.testing.core_options import installed_library  # noqa: PLC0415  see above
 
+            with _or_skip():
+                library = options.pop("library", None) or installed_library()
             repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
             with _or_skip():
-                core = stack.enter_context(TritonCore(repository, backends, **options))
+                core = stack.enter_context(TritonCore(repository, backends, library=library, **options))
             _attach_log(request, core.log_text)
             for name in _model_names(repository) if models is None else models:
                 core.load(name)
@@ -106,11 +109,12 @@ def tritonserver(
         def make(
             path: Path | None = None, model_repository: _Repository | None = None, **options: Any
         ) -> TritonServer:
-            from triton_backend_sdk.tools.server import TritonServer  # noqa: PLC0415  see above
+            from triton_backend_sdk.tools.server import TritonServer, find_server  # noqa: PLC0415  see above
 
-            repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
             with _or_skip():
-                server = TritonServer(repository, backend_directory=backends, **options)
+                installed = options.pop("server", None) or find_server()
+            repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
+            server = TritonServer(repository, backend_directory=backends, server=installed, **options)
             _attach_log(request, server.log_text)
             return stack.enter_context(server)
 

@@ -1,0 +1,57 @@
+"""Which libtritonserver, and with which options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from triton_backend_sdk.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.testing.core_api import CoreApi
+
+
+def fill_options(
+    api: CoreApi,
+    options: Any,
+    repositories: Sequence[Path | str],
+    backend_directory: Path | str,
+    backend_config: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Set a server up as a test wants it, see TRITONSERVER_ServerOptionsNew."""
+
+    def put(name: str, *values: Any) -> None:
+        encoded = [str(value).encode() if isinstance(value, (str, Path)) else value for value in values]
+        api.call(f"ServerOptionsSet{name}", options, *encoded)
+
+    put("ServerId", "tbsdk-test")
+    for repository in repositories:
+        put("ModelRepositoryPath", repository)
+    put("BackendDirectory", backend_directory)
+    for backend, settings in backend_config.items():
+        for key, value in settings.items():
+            put("BackendConfig", backend, key, value)
+    put("ModelControlMode", api.lib.TRITONSERVER_MODEL_CONTROL_EXPLICIT)
+    put("StrictModelConfig", False)  # as tritonserver does unless told otherwise
+    put("Metrics", False)  # they belong to the network front end
+    put("PinnedMemoryPoolByteSize", 0)
+    put("ExitTimeout", 1)  # the models are unloaded by then
+    # Triton leaves these two to chance: a model that failed was loaded again and again.
+    put("ModelLoadRetryCount", 0)
+    put("EnablePeerAccess", True)
+
+
+def installed_library() -> Path:
+    """Give the libtritonserver of the server that ``tbsdk serve`` would start.
+
+    :raises HandledError: there is no server; names the places.
+    :raises UnavailableError: there is one, without the library.
+    """
+    from triton_backend_sdk.tools.server import find_server  # noqa: PLC0415  not needed with a library given
+
+    server = find_server()
+    if server.library is None:
+        where = f"beside {server.binary} ({server.origin})"
+        raise UnavailableError(f"no libtritonserver.so {where}; `tbsdk server install` fetches one")
+    return server.library
