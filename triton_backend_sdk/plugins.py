@@ -115,9 +115,9 @@ def _register(manager: pluggy.PluginManager, hooks: _Subset) -> None:
 
 def _mismatch(hooks: _Subset) -> str:
     for name, function in vars(hooks).items():
-        spec = getattr(hookspecs, name, None)
-        if spec is None:
+        if name not in _spec_names():
             continue
+        spec = getattr(hookspecs, name)
         wanted, given = list(inspect.signature(spec).parameters), list(inspect.signature(function).parameters)
         if not set(given) <= set(wanted):
             return f"{hooks.__name__}: hook '{name}' can take ({', '.join(wanted)}); yours takes ({', '.join(given)})"
