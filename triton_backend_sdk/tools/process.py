@@ -51,6 +51,7 @@ class BoundProcess:
     ) -> None:
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=keep)
+        self._group_ended = False
         started: Future[subprocess.Popen[bytes]] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(argv, env, started), name="tbsdk-drain", daemon=True
@@ -107,23 +108,21 @@ class BoundProcess:
             self._thread.join(timeout=1)
         return status
 
-    def wait(self, timeout: float) -> int | None:
-        """Wait for the end and give the exit status; None when it still runs after ``timeout`` seconds."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout)
-        return self.poll()
-
     def stop(self, timeout: float) -> int:
         """SIGTERM, then SIGKILL after ``timeout`` seconds; also what is left of its process group."""
         if self._process.poll() is None:
             self._process.terminate()
-            self.wait(timeout)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
         return self.kill()
 
     def kill(self) -> int:
         """SIGKILL the process group now, and give the exit status."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if not self._group_ended:
+            # Once only: later the kernel may give the number to another group.
+            self._group_ended = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         status = self._process.wait()
         self._thread.join(timeout=1)
         return status
