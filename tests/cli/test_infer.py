@@ -1,0 +1,87 @@
+"""Against a real server whose backend gives every IN... back as OUT...; see conftest.py."""
+
+import json
+
+import numpy as np
+import pytest
+
+from triton_backend_sdk.cli import run
+from triton_backend_sdk.tools.errors import HandledError
+
+
+@pytest.fixture(params=["http", "grpc"])
+def infer(request, echo_server, capsys):
+    """Give ``infer(*words)``: stdout and stderr of ``tbsdk infer``."""
+    url = echo_server.http_url if request.param == "http" else echo_server.grpc_url
+
+    def call(*words):
+        assert run(["infer", *words, "--url", url, "--protocol", request.param]) == 0
+        return capsys.readouterr()
+
+    return call
+
+
+def outputs(captured):
+    return json.loads(captured.out)["outputs"]
+
+
+def test_a_table(infer):
+    out, err = infer("rows", "-i", "IN=1,2.5,3", "--id", "mine")
+    head, row = out.splitlines()
+    assert head.split() == ["output", "datatype", "shape", "values"]
+    assert row.split(maxsplit=3) == ["OUT", "FP32", "1x3", "[[1. , 2.5, 3. ]]"]
+    assert "rows version 1, id mine: " in err
+    assert " ms over " in err
+
+
+def test_long_values_are_shortened(infer):
+    assert "..., " in infer("rows", "-i", f"IN={list(range(1000))}").out
+
+
+def test_json(infer):
+    captured = infer(
+        "rows", "-i", "IN=[[1,2],[3,4]]", "--json", "--id", "mine", "--param", "n=1", "--param", "t=x"
+    )
+    document = json.loads(captured.out)
+    assert document.pop("latency_ms") > 0
+    assert document == {
+        "model_name": "rows",
+        "model_version": "1",
+        "id": "mine",
+        "outputs": {"OUT": {"datatype": "FP32", "shape": [2, 2], "data": [[1.0, 2.0], [3.0, 4.0]]}},
+    }
+
+
+def test_json_is_strict(infer):
+    captured = infer("rows", "-i", "IN=NaN,Infinity,-Infinity", "--json")
+    assert outputs(captured)["OUT"]["data"] == [["NaN", "Infinity", "-Infinity"]]
+
+
+def test_texts(infer):
+    assert outputs(infer("texts", "-i", "IN=hello, world", "--json"))["OUT"]["data"] == [["hello, world"]]
+    two = infer("texts", "-i", 'IN=[["a"], ["\u00e9"]]', "--json")
+    assert outputs(two)["OUT"] == {"datatype": "BYTES", "shape": [2, 1], "data": [["a"], ["\u00e9"]]}
+    assert "[['a']]" in infer("texts", "-i", "IN=a").out
+
+
+def test_two_inputs_and_a_file(infer, tmp_path):
+    np.save(tmp_path / "a.npy", np.array([3, 4], np.int32))
+    captured = infer("pair", "-i", "IN0=1,2", "-i", f"IN1=@{tmp_path}/a.npy", "--json")
+    assert {name: row["data"] for name, row in outputs(captured).items()} == {"OUT0": [1, 2], "OUT1": [3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rows"], r"no value for input IN of model rows; its inputs are: IN \(FP32 \[-1, -1\]\)"),
+        (["rows", "-i", "X=1"], r"model rows has no input X; its inputs are: IN \(FP32"),
+        (["rows", "-i", "IN"], "-i IN: expected NAME=VALUE"),
+        (["rows", "-i", "IN=a"], "input IN got 'a', .* expects FP32"),
+        (["pair", "-i", "IN0=1", "-i", "IN1=1,2"], r"input IN0 has shape \[1\], .* INT32 \[2\]"),
+        (["none", "-i", "IN=1"], "no model 'none' at"),
+        (["rows", "-i", "IN=1", "--param", "fail=1"], "the server answered .*asked to fail"),
+    ],
+)
+def test_what_is_wrong_is_told(infer, words, message):
+    with pytest.raises(HandledError, match=message):
+        infer(*words)
