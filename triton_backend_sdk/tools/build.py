@@ -29,7 +29,8 @@ def build_backend(
     :raises HandledError: no compiler, no headers or no shared libpython; the message says how to get it.
     """
     target = out / project.name
-    if target.exists() and not (target / "tbsdk.conf").is_file() and any(target.iterdir()):
+    library = target / f"libtriton_{project.name}.so"
+    if target.exists() and not library.is_file() and any(target.iterdir()):
         raise HandledError(f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it")
     libpython, libdir = _libpython()
     try:
@@ -38,7 +39,7 @@ def build_backend(
         raise HandledError(str(error), "run `tbsdk doctor` to see all that is missing") from error
     progress(f"writing {target}")
     target.mkdir(parents=True, exist_ok=True)
-    _copy(shim.loader, target / f"libtriton_{project.name}.so")
+    _copy(shim.loader, library)
     _copy(shim.native, target / _VENDORED / shim.native.name)
     _mirror(SDK, target / _VENDORED, RUNTIME, keep=(shim.native.name,))
     _place_package(project.package, target / project.name, link)

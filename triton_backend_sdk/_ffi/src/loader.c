@@ -13,6 +13,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static const tb_entries* entries;
+static bool initialized;
 static char directory[4096];
 static char conf[16384];
 static char message[16384];
@@ -106,10 +107,19 @@ EXPORT TRITONSERVER_Error* TRITONBACKEND_Initialize(TRITONBACKEND_Backend* backe
     TRITONSERVER_Error* (*error_new)(TRITONSERVER_Error_Code, const char*) = tb_resolve("TRITONSERVER_ErrorNew");
     return error_new(TRITONSERVER_ERROR_UNAVAILABLE, message);
   }
-  return entries->initialize(backend);
+  TRITONSERVER_Error* error = entries->initialize(backend);
+  initialized = error == NULL;
+  return error;
 }
 
-EXPORT TRITONSERVER_Error* TRITONBACKEND_Finalize(TRITONBACKEND_Backend* backend) { return entries->finalize(backend); }
+// Triton also calls it when Initialize has failed.
+EXPORT TRITONSERVER_Error* TRITONBACKEND_Finalize(TRITONBACKEND_Backend* backend)
+{
+  if (!initialized) return NULL;
+  initialized = false;
+  return entries->finalize(backend);
+}
+
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInitialize(TRITONBACKEND_Model* model) { return entries->model_initialize(model); }
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model* model) { return entries->model_finalize(model); }
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInstanceInitialize(TRITONBACKEND_ModelInstance* instance) { return entries->instance_initialize(instance); }
