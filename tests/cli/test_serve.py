@@ -134,9 +134,10 @@ def test_a_second_ctrl_c_does_not_wait(serve, tmp_path):
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_server_that_dies_ends_it_with_the_last_lines(serve, project):
+@pytest.mark.parametrize("when", ["ready;", "curl -s"])
+def test_a_server_that_dies_ends_it_with_the_last_lines(serve, project, when):
     one = serve(project.root)
-    one.wait_for("ready;")
+    one.wait_for(when)
     os.kill(server_pid(one.process.pid), signal.SIGKILL)
     assert one.end() == 1
     at = one.lines.index("error: tritonserver ended by itself (signal SIGKILL)")
