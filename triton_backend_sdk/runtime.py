@@ -16,7 +16,7 @@ from typing import Any
 
 import pluggy
 
-from triton_backend_sdk import errors, triton_log
+from triton_backend_sdk import errors, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.loading import PluginPackage
@@ -46,6 +46,7 @@ def entrypoint(function: Callable[[Runtime, Any], None]) -> Callable[[Runtime, A
 
     @functools.wraps(function)
     def guarded(runtime: Runtime, handle: Any) -> Any:
+        tracing.follow()
         try:
             function(runtime, handle)
         except BaseException as error:
@@ -70,7 +71,7 @@ class Runtime:
 
     @entrypoint
     def initialize(self, handle: Any) -> None:
-        """See TRITONBACKEND_Initialize. Runs under a lock of the server's, so the plugin is imported later."""
+        """See TRITONBACKEND_Initialize. It runs under a lock of the server's; plugins are imported later."""
         api, lib = self.api, self.api.lib
         triton_log.install(api)
         config = api.backend_config(handle).get("cmdline", {})
@@ -131,9 +132,10 @@ class Runtime:
         )
         manager = loaded.plugin.instance_manager(instance)
         manager.hook.initialize(instance=instance)
+        execute = execute_caller(manager, instance)
         address = self._hot.bind(
             api.address(handle),
-            execute_caller(manager, instance),
+            execute if lib.tb_owns_interpreter() else tracing.following(execute),
             functools.partial(_describe, instance),
             loaded.model.max_batch_size > 0,
             tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),

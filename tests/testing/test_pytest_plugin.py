@@ -93,31 +93,24 @@ def test_monkeypatch_reaches_the_plugin_inside_triton(project, triton_core, monk
     np.testing.assert_array_equal(core.infer("gizmo", {"IN": X})["OUT"], -X)
 
 
-def test_a_trace_function_sees_the_plugins_lines(project, triton_core):
-    """As a debugger and coverage do: by threading.settrace, for threads that Python did not start."""
-    core = triton_core(project)
-    lines = set()
+def test_a_trace_function_follows_the_plugin_onto_tritons_threads(project, triton_core):
+    """Which is what coverage and debuggers live by."""
+    seen = set()
 
     def trace(frame, event, argument):
-        if frame.f_code.co_filename.endswith("plugin.py") and event == "line":
-            lines.add(frame.f_lineno)
+        if frame.f_code.co_filename == str(project / "gizmo" / "plugin.py") and event == "line":
+            seen.add((frame.f_code.co_name, threading.get_ident()))
         return trace
 
-    plugin = sys.modules["gizmo.plugin"]
-    run = plugin.double
+    threading.settrace(trace)
+    try:
+        core = triton_core(project)
+        core.infer("gizmo", {"IN": X})
+    finally:
+        threading.settrace(None)
 
-    def double(x):
-        # Triton's own thread: Python's threading module has no hook to call on it.
-        sys.settrace(trace)
-        try:
-            return run(x)
-        finally:
-            sys.settrace(None)
-
-    plugin.double = double
-    core.infer("gizmo", {"IN": X})
-
-    assert lines == {run.__code__.co_firstlineno + 1}
+    assert {name for name, _ in seen} == {"<module>", "initialize", "execute", "double"}
+    assert threading.get_ident() not in {thread for _, thread in seen}
 
 
 def test_exceptions_reach_the_client_with_their_code(project, triton_core):
