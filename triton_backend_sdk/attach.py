@@ -2,12 +2,13 @@
 
 The walk of a backend's load:
 
-1. Triton opens ``libtriton_<name>.so``, the loader (``_ffi/src/loader.c``), and calls TRITONBACKEND_Initialize.
+1. Triton opens ``libtriton_<name>.so``, the loader (``_ffi/src/loader.c``), and calls
+   TRITONBACKEND_Initialize.
 2. The loader reads tbsdk.conf, finds libpython, opens it RTLD_GLOBAL, then opens the native module.
 3. The native module resolves Triton's functions, starts Python on a thread of its own, or finds it running
    (``_ffi/src/python.c``), puts the vendored SDK on the path and calls :func:`attach`.
-4. :func:`attach` imports the native module's two Python faces, ``_native`` (cffi) and ``_hot`` (C types), gives each
-   what it needs of the package, and returns the address of the entries that the loader forwards to.
+4. :func:`attach` imports the native module's two Python faces, ``_native`` (cffi) and ``_hot`` (C types),
+   gives each what it needs of the package, and returns the address of the entries to forward to.
 """
 
 from __future__ import annotations

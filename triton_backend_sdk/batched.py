@@ -24,9 +24,9 @@ def batched(function: Callable[..., Mapping[str, Any]]) -> Callable[..., list[Re
         def execute(inputs):                      # {"IN": array of all requests' rows}
             return {"OUT": model(inputs["IN"])}   # as many rows; split back as views
 
-    It may also take ``instance``, and ``self`` in a class. Inputs are read-only views of Triton's memory when the
-    batch is one request, and one new array otherwise. Requests whose inputs differ in name or in anything but the
-    first dimension are called for apart.
+    It may also take ``instance``, and ``self`` in a class. Inputs are read-only views of Triton's memory when
+    the batch is one request, and one new array otherwise. Requests whose inputs differ in name or in anything
+    but the first dimension are called for apart.
 
     :raises InternalError: an output has another number of rows than the inputs.
     """

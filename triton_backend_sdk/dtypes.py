@@ -68,9 +68,12 @@ class DataType(str, enum.Enum):
         try:
             import ml_dtypes  # noqa: PLC0415  optional
         except ImportError as error:
-            message = "NumPy has no bfloat16 of its own: pip install ml_dtypes (or read the tensor with DLPack)"
+            message = (
+                "NumPy has no bfloat16 of its own: pip install ml_dtypes (or read the tensor with DLPack)"
+            )
             raise UnsupportedError(message) from error
-        return np.dtype(ml_dtypes.bfloat16)
+        found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return found
 
     @classmethod
     def of(cls, dtype: Any) -> DataType:

@@ -16,8 +16,7 @@
 Raising one of them answers the request with that code (HTTP 500, 404, 400, 503, 501 as Triton maps them).
 """
 
-import asyncio
-from concurrent import futures
+import functools
 from typing import ClassVar
 
 
@@ -98,22 +97,30 @@ CLASSES: dict[int, type[TritonError]] = {
     )
 }
 
-#: The natural code of a builtin exception, most specific first; anything else is INTERNAL.
-#: TypeError, KeyError and IndexError stay INTERNAL: in a plugin they are mistakes of its author, not the client's.
-BUILTINS: tuple[tuple[type[BaseException], int], ...] = (
-    (FileNotFoundError, NotFoundError.code),
-    (FileExistsError, AlreadyExistsError.code),
-    (TimeoutError, UnavailableError.code),
-    (futures.TimeoutError, UnavailableError.code),
-    (asyncio.TimeoutError, UnavailableError.code),
-    (ConnectionError, UnavailableError.code),
-    (BlockingIOError, UnavailableError.code),
-    (MemoryError, UnavailableError.code),
-    (NotImplementedError, UnsupportedError.code),
-    (ValueError, InvalidArgError.code),
-    (asyncio.CancelledError, CancelledError.code),
-    (futures.CancelledError, CancelledError.code),
-)
+
+@functools.cache
+def _builtin_codes() -> tuple[tuple[type[BaseException], int], ...]:
+    """Give the natural code of builtin exceptions, most specific first; anything else is INTERNAL.
+
+    TypeError, KeyError and IndexError stay INTERNAL: they are the plugin author's mistakes, not the client's.
+    """
+    import asyncio  # noqa: PLC0415  slow to import, and needed only here
+    from concurrent import futures  # noqa: PLC0415  as above
+
+    return (
+        (FileNotFoundError, NotFoundError.code),
+        (FileExistsError, AlreadyExistsError.code),
+        (TimeoutError, UnavailableError.code),
+        (futures.TimeoutError, UnavailableError.code),  # another class than the builtin before Python 3.11
+        (asyncio.TimeoutError, UnavailableError.code),
+        (ConnectionError, UnavailableError.code),
+        (BlockingIOError, UnavailableError.code),
+        (MemoryError, UnavailableError.code),
+        (NotImplementedError, UnsupportedError.code),
+        (ValueError, InvalidArgError.code),
+        (asyncio.CancelledError, CancelledError.code),
+        (futures.CancelledError, CancelledError.code),
+    )
 
 
 def from_code(code: int, message: str) -> TritonError:
@@ -128,6 +135,6 @@ def describe(error: BaseException) -> tuple[int, str]:
     """
     if isinstance(error, TritonError):
         return error.code, error.message or type(error).__name__
-    code = next((code for cls, code in BUILTINS if isinstance(error, cls)), InternalError.code)
+    code = next((code for cls, code in _builtin_codes() if isinstance(error, cls)), InternalError.code)
     text = str(error)
     return code, f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -38,7 +38,10 @@ def model_finalize(model: Model) -> None:
 
 @hookspec
 def initialize(instance: ModelInstance) -> None:
-    """Prepare one instance. Raising makes the model UNAVAILABLE. See TRITONBACKEND_ModelInstanceInitialize."""
+    """Prepare one instance. Raising makes the model UNAVAILABLE with your message.
+
+    See TRITONBACKEND_ModelInstanceInitialize.
+    """
 
 
 @hookspec

@@ -1,7 +1,7 @@
 """Import an author's package from its backend directory, and again when its files have changed.
 
-The package is registered under the backend's name, from its own folder and not through ``sys.path``: two backends
-may hold modules of equal names without seeing each other's.
+The package is registered under the backend's name, from its own folder and not through ``sys.path``: two
+backends may hold modules of equal names without seeing each other's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PluginPackage:
         self._signature: _Signature | None = None
 
     def load(self) -> ModuleType:
-        """Give the module NAME.plugin, imported anew if a file of the package has changed since the last time.
+        """Give the module NAME.plugin, imported anew if a file of the package has changed since.
 
         Models that are still loaded keep the code that they were loaded with.
 
@@ -33,7 +33,9 @@ class PluginPackage:
         """
         for path in (self._folder / "__init__.py", self._folder / "plugin.py"):
             if not path.is_file():
-                raise NotFoundError(f"no plugin for backend '{self.name}': {path} is missing; run `tbsdk build`")
+                raise NotFoundError(
+                    f"no plugin for backend '{self.name}': {path} is missing; run `tbsdk build`"
+                )
         signature = self._look()
         if self._signature not in (None, signature) or not self._is_imported():
             self._forget()
@@ -42,7 +44,9 @@ class PluginPackage:
         return importlib.import_module(f"{self.name}.plugin")
 
     def _look(self) -> _Signature:
-        files = (path for path in self._folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        files = (
+            path for path in self._folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        )
         return frozenset((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
 
     def _is_imported(self) -> bool:
@@ -57,7 +61,7 @@ class PluginPackage:
         importlib.invalidate_caches()
 
     def _import_package(self) -> None:
-        # resolve: through a link the modules get the paths of the project, which breakpoints and coverage know
+        # resolve: through a link the modules get the project's paths, which breakpoints and coverage know
         folder = self._folder.resolve()
         spec = importlib.util.spec_from_file_location(
             self.name, folder / "__init__.py", submodule_search_locations=[str(folder)]

@@ -15,7 +15,16 @@ from triton_backend_sdk.errors import InvalidArgError, NotFoundError
 
 T = TypeVar("T")
 _REQUIRED: Any = object()
-_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+_BOOLEANS = {
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 
 
 class Parameters(Mapping[str, str]):
@@ -116,7 +125,8 @@ class Model:
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(
-            {key: value.get("string_value", "") for key, value in self.config.get("parameters", {}).items()}, self.name
+            {key: value.get("string_value", "") for key, value in self.config.get("parameters", {}).items()},
+            self.name,
         )
         #: Logs to Triton's log.
         self.logger = logging.getLogger(f"triton.{self.name}")

@@ -1,4 +1,4 @@
-"""Outputs that are no plain buffer, made into one. The C code asks only for these; see ``_ffi/src/output.c``."""
+"""Outputs that are no plain buffer, made into one. C asks only for these; see ``_ffi/src/output.c``."""
 
 from __future__ import annotations
 

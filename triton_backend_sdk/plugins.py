@@ -33,10 +33,17 @@ class Plugin:
             return
         for name, _ in _hooks(module):
             if name not in MODEL_HOOKS:
-                raise InvalidArgError(f"{module.__file__}: hook '{name}' stands beside class {self.cls.__name__}; move it in")
+                raise InvalidArgError(
+                    f"{module.__file__}: hook '{name}' stands beside class {self.cls.__name__}; move it in"
+                )
         for name in MODEL_HOOKS:
-            if inspect.isfunction(found := getattr(self.cls, name, None)) and "self" in inspect.signature(found).parameters:
-                raise InvalidArgError(f"{module.__file__}: {name} concerns no single instance; make it a staticmethod")
+            if (
+                inspect.isfunction(found := getattr(self.cls, name, None))
+                and "self" in inspect.signature(found).parameters
+            ):
+                raise InvalidArgError(
+                    f"{module.__file__}: {name} concerns no single instance; make it a staticmethod"
+                )
 
     def model_manager(self, model: Model) -> pluggy.PluginManager:
         """Give the manager of the model's own hooks."""
@@ -61,8 +68,8 @@ class Plugin:
 def execute_caller(manager: pluggy.PluginManager, instance: ModelInstance) -> Execute:
     """Give what C calls with a batch.
 
-    A hook call through pluggy costs more than the rest of a small request, so the only implementation is called
-    directly where nothing wraps it.
+    A hook call through pluggy costs more than the rest of a small request, so the only implementation is
+    called directly where nothing wraps it.
     """
     implementations = manager.hook.execute.get_hookimpls()
     if len(implementations) != 1:
@@ -72,7 +79,9 @@ def execute_caller(manager: pluggy.PluginManager, instance: ModelInstance) -> Ex
         return function
     if tuple(names) == ("instance", "requests"):
         return partial(function, instance)
-    return lambda requests: function(**{name: {"instance": instance, "requests": requests}[name] for name in names})
+    return lambda requests: function(
+        **{name: {"instance": instance, "requests": requests}[name] for name in names}
+    )
 
 
 def _call_hook(hook: Any, instance: ModelInstance, requests: list[Any]) -> Any:
@@ -96,7 +105,9 @@ class _Subset:
                 setattr(self, name, function)
             elif name not in _spec_names():
                 known = ", ".join(_spec_names())
-                raise InvalidArgError(f"{self.__name__} has a hook '{name}' that does not exist; there are {known}")
+                raise InvalidArgError(
+                    f"{self.__name__} has a hook '{name}' that does not exist; there are {known}"
+                )
 
 
 def _hooks(owner: Any) -> Iterator[tuple[str, Any]]:
@@ -120,12 +131,15 @@ def _mismatch(hooks: _Subset) -> str:
         spec = getattr(hookspecs, name)
         wanted, given = list(inspect.signature(spec).parameters), list(inspect.signature(function).parameters)
         if not set(given) <= set(wanted):
-            return f"{hooks.__name__}: hook '{name}' can take ({', '.join(wanted)}); yours takes ({', '.join(given)})"
+            can, does = ", ".join(wanted), ", ".join(given)
+            return f"{hooks.__name__}: hook '{name}' can take ({can}); yours takes ({does})"
     return f"{hooks.__name__}: a hook does not match its specification"
 
 
 def _spec_names() -> tuple[str, ...]:
-    return tuple(name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec"))
+    return tuple(
+        name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")
+    )
 
 
 def _has_hook(owner: Any, name: str) -> bool:
@@ -140,7 +154,9 @@ def _plugin_class(module: ModuleType) -> type | None:
     ]
     if len(classes) > 1:
         names = ", ".join(cls.__name__ for cls in classes)
-        raise InvalidArgError(f"{module.__file__} has several classes with an execute hook ({names}); keep one")
+        raise InvalidArgError(
+            f"{module.__file__} has several classes with an execute hook ({names}); keep one"
+        )
     return classes[0] if classes else None
 
 

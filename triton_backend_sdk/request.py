@@ -36,8 +36,8 @@ class Request:
 
         :param shape: batch dimension first, where the model batches.
         :param dtype: only to assert it; the config says it.
-        :raises InternalError: the config has no such output, shape or dtype contradict it, it was asked for before,
-            or it is BYTES, whose size is not known ahead.
+        :raises InternalError: the config has no such output, shape or dtype contradict it, it was asked for
+            before, or it is BYTES, whose size is not known ahead.
         """
         raise NotImplementedError
 
@@ -62,7 +62,7 @@ class Request:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Give an input, or the default where the request lacks it (an optional input)."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401  this is the get that it asks for
 
     def keys(self) -> list[str]:
         """Give the names of the inputs."""

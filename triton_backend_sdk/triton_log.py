@@ -20,9 +20,10 @@ class TritonLogHandler(logging.Handler):
         self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record; DEBUG is Triton's verbose level."""
+        """Write one record, line by line as Triton escapes newlines; DEBUG is Triton's verbose level."""
         try:
-            self._api.log(triton_level(record.levelno), record.filename, record.lineno, self.format(record))
+            for line in self.format(record).splitlines():
+                self._api.log(triton_level(record.levelno), record.filename, record.lineno, line)
         except Exception:
             self.handleError(record)
 

@@ -94,7 +94,9 @@ CASES = {
 def call(server: TritonServer, model: str, how: str = "", **body) -> tuple[int, dict]:
     tensor = {"name": "IN", "datatype": "FP32", "shape": [2], "data": [1, 2], **body}
     payload = {"inputs": [tensor], "parameters": {"how": how} if how else {}}
-    request = urllib.request.Request(f"http://{server.http_url}/v2/models/{model}/infer", json.dumps(payload).encode())
+    request = urllib.request.Request(
+        f"http://{server.http_url}/v2/models/{model}/infer", json.dumps(payload).encode()
+    )
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, json.load(response)
@@ -221,7 +223,9 @@ def test_a_backend_of_another_sdk_is_refused_by_version(server, place):
         ({"native": "nowhere.so"}, None, ["cannot open the native module", "run `tbsdk build` again"]),
     ],
 )  # fmt: skip
-def test_a_backend_that_cannot_start_python_says_what_to_install(place, tmp_path, settings, removed, messages):
+def test_a_backend_that_cannot_start_python_says_what_to_install(
+    place, tmp_path, settings, removed, messages
+):
     backend = build_backend(write_project(tmp_path / "projects", "lonely", GOOD), tmp_path / "backends")
     write_model(tmp_path / "models", "lonely", "lonely", *FP32)
     if removed:
@@ -229,7 +233,9 @@ def test_a_backend_that_cannot_start_python_says_what_to_install(place, tmp_path
     else:
         edit_conf(backend, **settings)
     flags = ["--model-control-mode=explicit"]
-    with TritonServer(tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags) as server:
+    with TritonServer(
+        tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags
+    ) as server:
         status, error = control(server, "lonely", "load")
         assert status == 400
         for message in messages:
@@ -241,7 +247,10 @@ def test_a_backend_that_cannot_start_python_says_what_to_install(place, tmp_path
 
 
 def test_atexit_runs_and_prints_show_when_the_server_stops(tmp_path):
-    source = GOOD + "import atexit, sys, threading\nprint('imported with', sys.argv, threading.main_thread().is_alive())\natexit.register(print, 'goodbye from atexit')\n"
+    source = (
+        GOOD
+        + "import atexit, sys, threading\nprint('imported with', sys.argv, threading.main_thread().is_alive())\natexit.register(print, 'goodbye from atexit')\n"
+    )
     build_backend(write_project(tmp_path / "projects", "tidy", source), tmp_path / "backends")
     write_model(tmp_path / "models", "tidy", "tidy", *FP32)
     with TritonServer(tmp_path / "models", backend_directory=tmp_path / "backends") as server:

@@ -24,22 +24,35 @@ def write_project(root: Path, name: str, source: str) -> Project:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "plugin.py").write_text(textwrap.dedent(source))
-    (package.parent / "pyproject.toml").write_text(f'[project]\nname = "{name}"\n[tool.tbsdk]\nbackend = "{name}"\n')
+    (package.parent / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\n[tool.tbsdk]\nbackend = "{name}"\n'
+    )
     return Project.find(package.parent)
 
 
-def write_model(repository: Path, model: str, backend: str, inputs, outputs, batch=0, parameters=None, extra=""):
+def write_model(
+    repository: Path, model: str, backend: str, inputs, outputs, batch=0, parameters=None, extra=""
+):
     def tensors(kind, specs):
         lines = []
         for tensor, (dtype, dims, *more) in specs.items():
             config_type = "TYPE_STRING" if dtype == "BYTES" else f"TYPE_{dtype}"
-            lines.append(f'{kind} {{ name: "{tensor}" data_type: {config_type} dims: {dims} {" ".join(more)} }}')
+            lines.append(
+                f'{kind} {{ name: "{tensor}" data_type: {config_type} dims: {dims} {" ".join(more)} }}'
+            )
         return lines
 
     folder = repository / model
     (folder / "1").mkdir(parents=True)
-    text = [f'backend: "{backend}"', f"max_batch_size: {batch}", *tensors("input", inputs), *tensors("output", outputs)]
-    text += [f'parameters {{ key: "{k}" value {{ string_value: "{v}" }} }}' for k, v in (parameters or {}).items()]
+    text = [
+        f'backend: "{backend}"',
+        f"max_batch_size: {batch}",
+        *tensors("input", inputs),
+        *tensors("output", outputs),
+    ]
+    text += [
+        f'parameters {{ key: "{k}" value {{ string_value: "{v}" }} }}' for k, v in (parameters or {}).items()
+    ]
     if "instance_group" not in extra:
         text.append("instance_group { kind: KIND_CPU }")
     (folder / "config.pbtxt").write_text("\n".join([*text, extra]))

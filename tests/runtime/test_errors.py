@@ -11,7 +11,7 @@ GOOD = '[Response({"OUT": r["IN"]}) for r in requests]'
 
 def failing(serve, body, **config):
     """Serve a plugin whose module-level `broken` decides whether it misbehaves."""
-    served = serve(
+    return serve(
         f"""
         import asyncio, concurrent.futures
         broken = True
@@ -25,7 +25,6 @@ def failing(serve, body, **config):
         """,
         **config,
     )
-    return served
 
 
 def works_again(served):
@@ -71,7 +70,10 @@ def test_an_exception_reaches_the_client_with_its_code_and_name(serve, raised, c
     )
     with pytest.raises(errors.TritonError) as caught:
         served.infer(ONE)
-    assert (caught.value.code, caught.value.message[: len(message)]) == (code, message) or message in caught.value.message
+    assert (caught.value.code, caught.value.message[: len(message)]) == (
+        code,
+        message,
+    ) or message in caught.value.message
     assert caught.value.code == code
     if "describing" not in message:
         assert "Traceback" in served.log
@@ -120,7 +122,10 @@ def test_the_same_response_for_two_requests_answers_the_first_and_fails_the_seco
     assert [type(a) for a in answers] == [type(None), InternalError]
 
 
-BATCH = {"batch": 8, "extra": "dynamic_batching { preferred_batch_size: [3] max_queue_delay_microseconds: 2000000 }"}
+BATCH = {
+    "batch": 8,
+    "extra": "dynamic_batching { preferred_batch_size: [3] max_queue_delay_microseconds: 2000000 }",
+}
 
 
 def test_one_failing_request_does_not_fail_its_neighbours(serve):
@@ -141,7 +146,9 @@ def test_one_failing_request_does_not_fail_its_neighbours(serve):
         **BATCH,
     )
     row = np.ones((1, 2), np.float32)
-    futures = [served.send({"IN": row * i}, request_id=name) for i, name in enumerate(["bad", "good", "worse"])]
+    futures = [
+        served.send({"IN": row * i}, request_id=name) for i, name in enumerate(["bad", "good", "worse"])
+    ]
     results = [future.exception(10) for future in futures]
     assert served.module.sizes == [3]
     assert isinstance(results[0], NotFoundError)
@@ -175,7 +182,9 @@ def test_bad_outputs_of_one_request_fail_it_alone(serve):
         **BATCH,
     )
     row = np.ones((1, 2), np.float32)
-    results = [f.exception(10) for f in [served.send({"IN": row}, request_id=name) for name in ("a", "", "b")]]
+    results = [
+        f.exception(10) for f in [served.send({"IN": row}, request_id=name) for name in ("a", "", "b")]
+    ]
     assert [type(result) for result in results] == [type(None), InternalError, type(None)]
 
 
@@ -184,6 +193,7 @@ def test_a_failed_execute_counts_as_failure_in_triton_statistics(serve):
     with pytest.raises(InvalidArgError):
         served.infer(ONE)
     works_again(served)
+    assert served.core.wait_released(5)  # statistics come before the release, but after the response
     stats = served.core.statistics(served.name)["inference_stats"]
     assert (stats["success"]["count"], stats["fail"]["count"]) == (1, 1)
 
@@ -281,5 +291,8 @@ def test_the_error_table_names_every_code_of_tritons(serve):
 
     header = Path(triton_backend_sdk.__file__).parent / "_ffi/decl/tritonserver.h"
     names = re.findall(r"TRITONSERVER_ERROR_(\w+)", header.read_text())
-    assert [cls.__doc__.split("_ERROR_")[1].split(".")[0].split(":")[0] for _, cls in sorted(errors.CLASSES.items())] == names
+    assert [
+        cls.__doc__.split("_ERROR_")[1].split(".")[0].split(":")[0]
+        for _, cls in sorted(errors.CLASSES.items())
+    ] == names
     assert UnavailableError.code == names.index("UNAVAILABLE")

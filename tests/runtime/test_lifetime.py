@@ -36,7 +36,9 @@ def execute(requests):
 def test_a_kept_view_of_an_input_keeps_its_request_and_only_that(serve, what):
     served = serve(KEEP.format(what=what))
     first, second = np.arange(5, dtype=np.float32), np.arange(5, 10, dtype=np.float32)
-    assert served.infer({"IN": first})["OUT"].tolist() == first.tolist()  # answered long before it is released
+    assert (
+        served.infer({"IN": first})["OUT"].tolist() == first.tolist()
+    )  # answered long before it is released
     assert served.infer({"IN": second})["OUT"].tolist() == second.tolist()
     time.sleep(0.05)
     assert served.core.live_objects()["requests"] == 2
@@ -82,7 +84,7 @@ def execute(requests):
 
 
 def test_an_output_written_in_place_is_tritons_own_buffer(serve):
-    served = serve(IN_PLACE.format(then='kept.append(y.ctypes.data)'))
+    served = serve(IN_PLACE.format(then="kept.append(y.ctypes.data)"))
     result = served.infer({"IN": np.arange(4, dtype=np.float32)})["OUT"]
     assert result.tolist() == [0, 2, 4, 6]
     assert served.module.kept == [result.ctypes.data]

@@ -112,7 +112,11 @@ def test_an_output_written_in_place_may_be_named_or_left_out(serve, returned):
 
 
 def test_another_array_for_an_output_asked_for_is_copied_into_it(serve):
-    served = answer(serve, '{"OUT": (request.output("OUT", [2]), np.full(2, 5, np.float32))[1]}', outputs={"OUT": ("FP32", [-1])})
+    served = answer(
+        serve,
+        '{"OUT": (request.output("OUT", [2]), np.full(2, 5, np.float32))[1]}',
+        outputs={"OUT": ("FP32", [-1])},
+    )
     assert served.infer(ONE)["OUT"].tolist() == [5, 5]
 
 

@@ -66,7 +66,11 @@ def test_a_class_gets_one_object_per_instance_and_shares_the_models_state(serve)
 
 @pytest.mark.parametrize("arguments", ["requests", "instance, requests", "requests, instance", ""])
 def test_execute_may_take_its_arguments_in_any_selection(serve, arguments):
-    body = "[Response({'OUT': r['IN']}) for r in requests]" if "requests" in arguments else "[InvalidArgError('none')]"
+    body = (
+        "[Response({'OUT': r['IN']}) for r in requests]"
+        if "requests" in arguments
+        else "[InvalidArgError('none')]"
+    )
     served = serve(f"@hookimpl\ndef execute({arguments}):\n    return {body}\n")
     if arguments:
         assert served.infer(ONE)["OUT"].tolist() == [1, 1]
@@ -121,7 +125,9 @@ def test_backend_config_reaches_the_plugin(serve):
         load=False,
     )
     served.core.close()
-    served.core = TritonCore(served.repository, served.backends, backend_config={served.name: {"answer": "42"}})
+    served.core = TritonCore(
+        served.repository, served.backends, backend_config={served.name: {"answer": "42"}}
+    )
     served.core.load(served.name)
     assert served.infer(ONE)["OUT"].tolist() == [42]
 
@@ -137,7 +143,11 @@ def test_logging_goes_to_tritons_log_at_the_matching_level(serve):
         """
     )
     served.infer(ONE)
-    letters = {line.split("said with ")[1].split()[0]: line[0] for line in served.log.splitlines() if "said with" in line}
+    letters = {
+        line.split("said with ")[1].split()[0]: line[0]
+        for line in served.log.splitlines()
+        if "said with" in line
+    }
     assert letters == {"info": "I", "warning": "W", "error": "E", "critical": "E"}
     assert "plugin.py:" in served.log
 
@@ -159,11 +169,16 @@ def test_slow_log_is_off_by_default_and_names_slow_batches_when_on(serve):
 
 
 def test_slow_log_speaks_of_failures_too_and_not_of_fast_ones(serve):
-    served = serve("@hookimpl\ndef execute(requests): raise ValueError('x')", parameters={"slow_execute_ms": "0.000001"})
+    served = serve(
+        "@hookimpl\ndef execute(requests): raise ValueError('x')", parameters={"slow_execute_ms": "0.000001"}
+    )
     with pytest.raises(ValueError, match="x"):
         served.infer(ONE)
     assert "took" in served.log
-    fast = serve("@hookimpl\ndef execute(requests): return [Response({'OUT': r['IN']}) for r in requests]", parameters={"slow_execute_ms": "5000"})
+    fast = serve(
+        "@hookimpl\ndef execute(requests): return [Response({'OUT': r['IN']}) for r in requests]",
+        parameters={"slow_execute_ms": "5000"},
+    )
     fast.infer(ONE)
     assert f"{fast.name}_0_0: execute of" not in fast.log
 
@@ -221,7 +236,9 @@ def test_a_rebuilt_copy_is_picked_up_as_well(serve):
         build_backend(served.project, served.backends)
         served.core.load(served.name)
         assert served.infer(ONE)["OUT"].tolist() == [value]
-        served.core.unload(served.name)  # a load of a loaded model reloads it only if its repository has changed
+        served.core.unload(
+            served.name
+        )  # a load of a loaded model reloads it only if its repository has changed
 
 
 def test_two_backends_with_equal_module_names_inside_do_not_see_each_other(serve, tmp_path):
@@ -318,6 +335,7 @@ def test_statistics_and_batches_are_reported(serve):
     )
     futures = [served.send({"IN": np.ones((2, 1), np.float32)}) for _ in range(2)]
     [future.result(10) for future in futures]
+    assert served.core.wait_released(5)
     stats = served.core.statistics(served.name)
     assert stats["inference_count"] == 4
     assert stats["execution_count"] == 1
@@ -331,7 +349,10 @@ def test_config_of_a_test_file_is_not_written_beside_the_model(serve):
     assert not list(Path(served.repository).rglob("__pycache__"))
 
 
-BATCHED = {"batch": 8, "extra": "dynamic_batching { preferred_batch_size: [6] max_queue_delay_microseconds: 300000 }"}
+BATCHED = {
+    "batch": 8,
+    "extra": "dynamic_batching { preferred_batch_size: [6] max_queue_delay_microseconds: 300000 }",
+}
 
 
 def rows(n, start=0, width=2):

@@ -113,7 +113,11 @@ def test_an_input_in_several_buffers_is_gathered_once(serve):
             return [Response({"OUT": t})]
         """
     )
-    parts = [np.arange(4, dtype=np.float32), np.arange(4, 7, dtype=np.float32), np.arange(7, 8, dtype=np.float32)]
+    parts = [
+        np.arange(4, dtype=np.float32),
+        np.arange(4, 7, dtype=np.float32),
+        np.arange(7, 8, dtype=np.float32),
+    ]
     assert served.infer({"IN": parts})["OUT"].tolist() == list(range(8))
     assert served.module.seen == [True]
 
@@ -140,7 +144,9 @@ def execute(requests):
 
 
 def dlpack_look(serve, expression, dtype="FP32"):
-    served = serve(DLPACK + f"def look(t):\n    return {expression}\n", {"IN": (dtype, [-1])}, {"OUT": (dtype, [-1])})
+    served = serve(
+        DLPACK + f"def look(t):\n    return {expression}\n", {"IN": (dtype, [-1])}, {"OUT": (dtype, [-1])}
+    )
     values = np.array([b"x"], object) if dtype == "BYTES" else np.ones(4, np.float32)
     served.infer({"IN": values})
     return served.module.seen[0]
@@ -173,7 +179,9 @@ def test_dlpack_own_device_is_honoured_and_others_are_refused(serve):
 
 
 def test_dlpack_has_no_bytes_and_no_unknown_arguments(serve):
-    assert "DLPack has no BYTES" in dlpack_look(serve, "outcome(lambda: t.__dlpack__(max_version=(1, 0)))", "BYTES")
+    assert "DLPack has no BYTES" in dlpack_look(
+        serve, "outcome(lambda: t.__dlpack__(max_version=(1, 0)))", "BYTES"
+    )
 
 
 def test_numpy_copies_out_of_dlpack_on_request(serve):

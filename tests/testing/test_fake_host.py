@@ -466,7 +466,7 @@ def told(call):
 
 def test_the_fake_host_says_what_the_real_core_says(twin, fake_host, triton_core):
     core = triton_core(twin)
-    import twin.plugin as plugin  # noqa: PLC0415  the very module that the core has loaded
+    import twin.plugin as plugin
 
     host = fake_host(plugin, twin / "model_repository" / "twin" / "config.pbtxt")
     for case in plugin.CASES:
@@ -477,7 +477,7 @@ def test_the_fake_host_says_what_the_real_core_says(twin, fake_host, triton_core
 
 def test_a_response_answers_once_in_both(twin, fake_host, triton_core):
     core = triton_core(twin)
-    import twin.plugin as plugin  # noqa: PLC0415  the very module that the core has loaded
+    import twin.plugin as plugin
 
     host = fake_host(plugin, twin / "model_repository" / "twin" / "config.pbtxt")
 

@@ -57,7 +57,7 @@ def test_a_python_without_its_shared_library(monkeypatch):
     def libpython():
         raise HandledError("no shared library", "apt-get install libpython3.11")
 
-    monkeypatch.setattr(doctor, "_libpython", libpython)
+    monkeypatch.setattr(doctor, "find_libpython", libpython)
 
     assert only(doctor.check_libpython()) == Finding(
         "libpython", "fail", "no shared library", "apt-get install libpython3.11"

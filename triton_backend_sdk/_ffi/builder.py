@@ -6,7 +6,9 @@ machine; ``tools/build.py`` copies the results.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import re
 import shlex
@@ -25,7 +27,16 @@ from triton_backend_sdk._version import __version__
 
 HERE = Path(__file__).parent
 DECLARATIONS = ("tritonserver.h", "tritonbackend.h")
-CFLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-missing-field-initializers")
+CFLAGS = (
+    "-std=gnu11",
+    "-D_GNU_SOURCE",
+    "-O2",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+    "-Wno-missing-field-initializers",
+)
 _PROTOTYPE = re.compile(r"^(\S[^;(]*?)(TRITON(?:SERVER|BACKEND)_\w+)\(([^;]*)\);$", re.MULTILINE)
 
 
@@ -68,7 +79,7 @@ def fingerprint() -> str:
     return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
-def _compiler() -> list[str]:
+def find_compiler() -> list[str]:
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     candidates = [command, ["cc"], ["gcc"], ["clang"]]
     for candidate in candidates:
@@ -78,13 +89,14 @@ def _compiler() -> list[str]:
     raise BuildError(f"no C compiler: looked for {tried} on PATH; type: apt-get install gcc (or set CC)")
 
 
-def _check_headers() -> Path:
+def check_headers() -> Path:
     include = Path(sysconfig.get_path("include"))
     if (include / "Python.h").is_file():
         return include
     version = sysconfig.get_python_version()
     raise BuildError(
-        f"Python.h is not in {include}: this Python came without its headers; type: apt-get install python{version}-dev"
+        f"Python.h is not in {include}: this Python came without its headers; "
+        f"type: apt-get install python{version}-dev"
     )
 
 
@@ -94,37 +106,63 @@ def _compile(command: list[str]) -> None:
         raise BuildError(f"the C compiler failed: {shlex.join(command)}\n{result.stderr[-4000:]}")
 
 
-def compile_shim(target: Path, cflags: tuple[str, ...] = CFLAGS) -> Shim:
+def _flags() -> list[str]:
+    return [*CFLAGS, *shlex.split(os.environ.get("CFLAGS", ""))]
+
+
+def compile_shim(target: Path) -> Shim:
     """Compile the loader and the native module into a directory.
 
     :raises BuildError: no compiler, no Python headers, or the compiler's own message.
     """
-    include, compiler = _check_headers(), _compiler()
+    include, compiler = check_headers(), find_compiler()
     target.mkdir(parents=True, exist_ok=True)
     builder = cffi.FFI()
     builder.cdef(cdef())
     # Not shim.h: cffi compiles its own part against the limited API.
-    preamble = "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <entries.h>\n#include <table.h>\n"
+    headers = ("stdbool.h", "stddef.h", "stdint.h", "entries.h", "table.h")
+    preamble = "".join(f"#include <{header}>\n" for header in headers)
     preamble += "uintptr_t tb_entries_address(void);\nbool tb_owns_interpreter(void);\n"
     builder.set_source("triton_backend_sdk._native", preamble)
     (target / "table.h").write_text(table_header())
-    builder.emit_c_code(str(target / "native.c"))
+    with contextlib.redirect_stdout(io.StringIO()):  # cffi prints what it generates
+        builder.emit_c_code(str(target / "native.c"))
     loader = target / "loader.so"
     native = target / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
     includes = [f"-I{HERE / 'decl'}", f"-I{HERE / 'src'}", f"-I{target}", f"-I{include}"]
     # nodelete: the code must outlive a dlclose, as Python keeps pointers into it.
     link = ["-shared", "-Wl,-z,nodelete"]
     sources = [str(path) for path in sorted((HERE / "src").glob("*.c")) if path.name != "loader.c"]
-    _compile([*compiler, *cflags, *link, *includes, str(HERE / "src" / "loader.c"), "-o", str(loader), "-ldl"])
     _compile(
-        [*compiler, *cflags, "-Wno-unused-parameter", "-Wno-cast-function-type", *link, *includes, str(target / "native.c"), *sources, "-o", str(native), "-lpthread", "-ldl"]
+        [*compiler, *_flags(), *link, *includes, str(HERE / "src" / "loader.c"), "-o", str(loader), "-ldl"]
+    )
+    _compile(
+        [
+            *compiler,
+            *_flags(),
+            "-Wno-unused-parameter",
+            "-Wno-cast-function-type",
+            *link,
+            *includes,
+            str(target / "native.c"),
+            *sources,
+            "-o",
+            str(native),
+            "-lpthread",
+            "-ldl",
+        ]
     )
     return Shim(loader, native)
 
 
 def cached_shim(cache: Path, progress: Callable[[str], None]) -> Shim:
-    """Give the compiled shim for this Python, from the cache folder where it is there already."""
-    key = hashlib.sha256(f"{fingerprint()}|{sys.version}|{cffi.__version__}|{CFLAGS}|{sys.prefix}".encode()).hexdigest()[:16]
+    """Give the compiled shim for this Python, from the cache folder where it is there already.
+
+    $CC and $CFLAGS are honoured, as everywhere.
+    """
+    key = hashlib.sha256(
+        f"{fingerprint()}|{sys.version}|{cffi.__version__}|{_flags()}|{sys.prefix}".encode()
+    ).hexdigest()[:16]
     folder = cache / "shim" / f"{sys.implementation.cache_tag}-{key}"
     shim = Shim(folder / "loader.so", folder / f"_native{sysconfig.get_config_var('EXT_SUFFIX')}")
     if shim.loader.is_file() and shim.native.is_file():
@@ -134,7 +172,9 @@ def cached_shim(cache: Path, progress: Callable[[str], None]) -> Shim:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         compile_shim(Path(scratch) / "shim")
         try:
-            os.replace(Path(scratch) / "shim", folder)  # whole or not at all: another process may be at it too
+            os.replace(
+                Path(scratch) / "shim", folder
+            )  # whole or not at all: another process may be at it too
         except OSError:
             if not shim.native.is_file():
                 raise

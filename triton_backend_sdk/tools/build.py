@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from triton_backend_sdk._ffi import builder
+from triton_backend_sdk._version import __version__
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.paths import cache_dir
 from triton_backend_sdk.tools.project import Project
@@ -31,8 +32,10 @@ def build_backend(
     target = out / project.name
     library = target / f"libtriton_{project.name}.so"
     if target.exists() and not library.is_file() and any(target.iterdir()):
-        raise HandledError(f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it")
-    libpython, libdir = _libpython()
+        raise HandledError(
+            f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it"
+        )
+    libpython, libdir = find_libpython()
     try:
         shim = builder.cached_shim(cache_dir(), progress)
     except builder.BuildError as error:
@@ -44,7 +47,7 @@ def build_backend(
     _mirror(SDK, target / _VENDORED, RUNTIME, keep=(shim.native.name,))
     _place_package(project.package, target / project.name, link)
     settings = {
-        "sdk": builder.__version__,
+        "sdk": __version__,
         "fingerprint": builder.fingerprint(),
         "python": sysconfig.get_python_version(),
         "libpython": libpython,
@@ -59,7 +62,11 @@ def build_backend(
     return target
 
 
-def _libpython() -> tuple[str, Path]:
+def find_libpython() -> tuple[str, Path]:
+    """Give the name of this Python's shared library and the folder that holds it.
+
+    :raises HandledError: this Python has none, so it cannot be embedded.
+    """
     version = sysconfig.get_python_version()
     soname = f"libpython{version}.so.1.0"
     places = [sysconfig.get_config_var(name) for name in ("LIBDIR", "LIBPL")]
@@ -69,7 +76,8 @@ def _libpython() -> tuple[str, Path]:
         if place and (Path(place) / soname).is_file():
             return soname, Path(place)
     raise HandledError(
-        f"this Python ({sys.executable}) has no shared library: looked for {soname} in {', '.join(filter(None, places))}",
+        f"this Python ({sys.executable}) has no shared library: looked for {soname} in "
+        + ", ".join(filter(None, places)),
         f"apt-get install libpython{version}, or use a Python that was configured with --enable-shared",
     )
 

@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from triton_backend_sdk._ffi.builder import BuildError, _check_headers, _compiler
-from triton_backend_sdk.tools.build import _libpython
+from triton_backend_sdk._ffi.builder import BuildError, check_headers, find_compiler
+from triton_backend_sdk.tools.build import find_libpython
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import find_server
 from triton_backend_sdk.tools.paths import cache_dir
@@ -75,7 +75,7 @@ def check_python() -> Iterator[Finding]:
 def check_libpython() -> Iterator[Finding]:
     """Tell whether Python comes as a shared library, which Triton's process loads."""
     try:
-        soname, folder = _libpython()
+        soname, folder = find_libpython()
     except HandledError as error:
         yield Finding("libpython", "fail", error.message, error.next_step)
     else:
@@ -85,7 +85,7 @@ def check_libpython() -> Iterator[Finding]:
 def check_compiler() -> Iterator[Finding]:
     """Compile an extension module of one line: compiler, C library and Python's headers at once."""
     try:
-        compiler, include = _compiler(), _check_headers()
+        compiler, include = find_compiler(), check_headers()
     except BuildError as error:
         message, _, mend = str(error).partition("; type: ")
         yield Finding("C compiler", "fail", message, mend or None)
