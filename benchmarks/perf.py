@@ -7,6 +7,7 @@ import io
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,10 @@ def _with_exact_percentiles(sample: Sample, requests: Path) -> Sample:
 
 
 def _call(command: Sequence[str], env: Mapping[str, str], limit_s: float) -> None:
-    process = BoundProcess(command, env=env)
+    process, deadline = BoundProcess(command, env=env), time.monotonic() + limit_s
     try:
-        status = process.wait(limit_s)
+        while (status := process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(0.02)
     finally:
         process.kill()  # and what it left: in-process, the stock backend's stub is its child
     if status is None:

@@ -29,7 +29,7 @@ def draw(lines: Sequence[Line], target: Path) -> None:
     floor = [line.medians[FLOOR.key] / line.medians[STOCK.key] for line in rates]
     height = 1.1 + 0.38 * len(rates)
     figure, axes = plt.subplots(figsize=(9, height), dpi=160)
-    figure.subplots_adjust(left=0.37, right=0.76, top=1 - 0.8 / height, bottom=0.35 / height)
+    figure.subplots_adjust(left=0.385, right=0.76, top=1 - 0.8 / height, bottom=0.35 / height)
     axes.hlines(range(len(rates)), 1, ours, color=_OURS, linewidth=10)
     axes.plot(floor, range(len(rates)), "|", markersize=17, markeredgewidth=2.5, color=_INK, zorder=3)
     axes.axvline(1, color=_GREY, linewidth=1.5, zorder=1)

@@ -1,0 +1,100 @@
+"""The benchmark reads perf_analyzer's reports and renders its table; nothing here depends on time."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
+
+from benchmarks import perf, report  # noqa: E402
+from benchmarks.rows import BATCH, BATCHED, FLOOR, OURS, ROWS, STOCK, Target  # noqa: E402
+from triton_backend_sdk.tools.errors import HandledError  # noqa: E402
+
+# As perf_analyzer 2.44.0 wrote them here, the floor, 16 floats, in-process.
+CSV = """\
+Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,Server \
+Compute Infer,Server Compute Output,Client Recv,p50 latency,p90 latency,p95 latency,p99 latency
+1,100172,6,0,3,0,1,0,0,7,9,10,13
+"""
+EXPORT = {
+    "experiments": [
+        {
+            "experiment": {"mode": "concurrency", "value": 1},
+            "requests": [
+                {"timestamp": 1000, "response_timestamps": [91000]},  # before the first window
+                {"timestamp": 200000, "response_timestamps": [207731]},
+                {"timestamp": 300000, "response_timestamps": [308000]},
+                {"timestamp": 400000, "response_timestamps": []},  # cut off by the end
+            ],
+            "window_boundaries": [150000, 280000, 500000],
+        }
+    ]
+}
+
+
+def test_the_table_of_perf_analyzer_is_read():
+    assert perf.parse_table(CSV) == perf.Sample(rate=100172, p50_us=7, p99_us=13)
+
+
+def test_a_table_without_a_measurement_is_an_error():
+    with pytest.raises(HandledError, match="0 lines"):
+        perf.parse_table(CSV.splitlines()[0] + "\n")
+
+
+def test_latencies_are_those_of_the_requests_in_the_windows():
+    assert perf.parse_requests(json.dumps(EXPORT)) == [7.731, 8.0]
+
+
+@pytest.fixture
+def results():
+    rates = {STOCK: 100.0, FLOOR: 500.0, OURS: 400.0, BATCHED: 450.0}
+    samples = {
+        (row, peer): [
+            perf.Sample(rates[peer] * noise, 1e6 / rates[peer] * noise, 1e7) for noise in (0.5, 1, 9)
+        ]
+        for row in ROWS
+        for peer in row.peers
+    }
+    return report.collect(samples, {"CPU": "a CPU, 2 cores", "Python": "3.11"}, 3, 500)
+
+
+def test_the_lines_hold_medians_and_ratios(results):
+    lines = {(line.title, line.metric): line.cells()[1:] for line in report.lines(results)}
+    assert lines["16 floats, in-process", "p50"] == ("10.00 ms", "2.50 ms", "2.00 ms", "0.25x", "1.25x")
+    assert lines["16 MB, in-process", "rate"] == ("100/s", "400/s", "500/s", "4.00x", "0.80x")
+    assert lines["64 at once, dynamic batching, gRPC, @batched", "rate"][1] == "450/s"
+
+
+def test_the_markdown_says_what_was_reached_and_missed_and_on_what(results):
+    text = report.markdown(results)
+    assert "| 16 MB, in-process | 100/s | 400/s | 500/s | 4.00x | 0.80x |\n" in text
+    assert "- reached: 16 MB, in-process: requests/s 4x of stock, target >= 3.5x\n" in text
+    assert "- missed: 16 MB, in-process: requests/s 0.8x of floor, target >= 0.9x\n" in text
+    assert "CPU a CPU, 2 cores, Python 3.11" in text
+
+
+def test_rows_that_were_not_measured_are_left_out(results):
+    del results["rows"]["large"]
+    assert "16 MB, in-process" not in report.markdown(results)
+
+
+@pytest.mark.parametrize(
+    ("metric", "ratio", "reached"),
+    [("p50", 0.25, True), ("p50", 0.26, False), ("rate", 0.25, True), ("rate", 0.2, False)],
+)
+def test_a_latency_is_to_be_below_its_target_and_a_rate_above(metric, ratio, reached):
+    assert Target(metric, "stock", 0.25).reached(ratio) is reached
+
+
+def test_the_written_table_is_that_of_the_written_numbers():
+    folder = ROOT / "benchmarks" / "results"
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert (folder / "results.md").read_text(encoding="utf-8") == report.markdown(results)
+
+
+def test_all_backends_get_the_same_config_but_for_the_name():
+    assert BATCH.config("a").replace('"a"', '"b"') == BATCH.config("b")
+    assert "dynamic_batching" in BATCH.config("a")
