@@ -92,7 +92,9 @@ def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
             load = BoundProcess(command, env={**os.environ, "LD_LIBRARY_PATH": libraries})
             running.callback(load.kill)
         running.enter_context(_failing(server.grpc_url))
-        return list(_watch(server, requests, report))
+        points = list(_watch(server, requests, report))
+        _check_loads(server)
+        return points
 
 
 def _write_models(repository: Path) -> None:
@@ -117,8 +119,22 @@ def _watch(server: TritonServer, requests: int, report: Callable[[str], None]) -
 
 
 def _answered(server: TritonServer) -> int:
-    statistics = [model["inference_stats"] for model in server.request("/v2/models/stats")["model_stats"]]
-    return sum(int(each[kind]["count"]) for each in statistics for kind in ("success", "fail"))
+    return sum(_counts(server).values())
+
+
+def _counts(server: TritonServer) -> dict[tuple[str, str], int]:
+    models = server.request("/v2/models/stats")["model_stats"]
+    kinds = ("success", "fail")
+    return {
+        (each["name"], kind): int(each["inference_stats"][kind]["count"]) for each in models for kind in kinds
+    }
+
+
+def _check_loads(server: TritonServer) -> None:
+    counts = _counts(server)
+    idle = [model.name for model, _ in LOADS if not counts[model.name, "success"]]
+    if idle or not counts[SMALL.name, "fail"]:
+        raise HandledError(f"not every kind of request was sent: {counts}", "see perf_analyzer's own output")
 
 
 def _resident_bytes(pid: int) -> int:
