@@ -1,0 +1,1 @@
+"""The Triton backend identity; its hooks are in plugin.py."""
