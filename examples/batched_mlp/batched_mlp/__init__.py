@@ -1,0 +1,1 @@
+"""The Triton backend batched_mlp; its hooks are in plugin.py."""
