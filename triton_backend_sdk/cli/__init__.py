@@ -16,6 +16,7 @@ from triton_backend_sdk.tools.errors import HandledError
 #: Command to module and summary, in the order in which a newcomer meets them. The summary stands here too so
 #: that `tbsdk --help` imports none of them.
 COMMANDS = {
+    "demo": ("triton_backend_sdk.cli.demo", "Do the whole job once, in front of your eyes."),
     "new": ("triton_backend_sdk.cli.new", "Write a new backend project that already works."),
     "build": ("triton_backend_sdk.cli.build", "Build libtriton_NAME.so and its backend directory."),
     "serve": ("triton_backend_sdk.cli.serve", "Build a backend and run the real tritonserver on it."),

@@ -35,14 +35,15 @@ def command(name: str, into: Path) -> None:
     becomes libtriton_NAME.so, so it takes small letters, digits and _. Nothing is ever overwritten.
     """
     project = new_project(name, into)
-    console.out.print(_tree(f"[bold]{name}[/]", project.files))
+    console.out.print(file_tree(f"[bold]{name}[/]", project.files))
     console.out.print("\nIt works as it is. Next:")
     console.copyable(f"  cd {shlex.quote(os.path.relpath(project.root))}")
     console.copyable("  tbsdk serve      # build it and start the real tritonserver on it")
     console.copyable(f"  pytest           # test it; make it yours in {name}/plugin.py")
 
 
-def _tree(label: str, files: Iterable[Path]) -> Tree:
+def file_tree(label: str, files: Iterable[Path]) -> Tree:
+    """Draw files, given relative to their root, as a tree."""
     tree = Tree(label, highlight=False)
     folders = {Path(): tree}
     for file in files:

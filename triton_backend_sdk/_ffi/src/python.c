@@ -184,6 +184,13 @@ __attribute__((visibility("default"))) const tb_entries* tb_attach(const tb_boot
     snprintf(error, size, "this Triton has no %s: the backend needs the TRITONBACKEND API 1.19 (server 24.03) or newer", missing);
     return NULL;
   }
+  uint32_t major = 0, minor = 0;
+  TRITONSERVER_Error* unknown = TRITONBACKEND_ApiVersion(&major, &minor);
+  if (unknown != NULL) TRITONSERVER_ErrorDelete(unknown);
+  if (major != 1 || minor < 19) {
+    snprintf(error, size, "this Triton has the TRITONBACKEND API %u.%u, but the backend needs 1.19 (server 24.03) or newer, and below 2", major, minor);
+    return NULL;
+  }
   if (!Py_IsInitialized() && !start_interpreter(boot->executable)) {
     snprintf(error, size, "Python does not start: %s", failure);
     return NULL;

@@ -1,5 +1,5 @@
 // The native module's own header. Reading order: table.c, python.c, record.c, tensor.c (dlpack.c, bytes.c), request.c,
-// output.c, execute.c, module.c.
+// source.c, output.c, execute.c, module.c.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -158,6 +158,7 @@ typedef struct {
 } tb_source;
 bool tb_source_open(tb_source* source, PyObject* value);  // false and a Python error
 void tb_source_close(tb_source* source);
+bool tb_source_is_compact(const tb_source* source);
 bool tb_dlpack_import(tb_source* source, PyObject* value);
 bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size);
 bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);

@@ -1,0 +1,53 @@
+# Everything a person or CI runs. `make demo` and `make test` need Python >= 3.10 with its headers, gcc and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The venv's commands first: tests start `tbsdk` and `pytest` as a user would.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench bench-quick soak sanitize clean
+
+help:  ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; try: make PYTHON=python3.12 demo" if sys.version_info < (3, 10) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml
+	@echo "installing triton-backend-sdk into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[client]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo pyproject.toml
+	@echo "installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[client,dev]'
+	@touch $@
+
+demo: $(VENV)/.demo  ## write, build and serve a backend, and send it requests
+	@$(BIN)/tbsdk demo --into build
+
+test: $(VENV)/.dev  ## lint, types and every test, on the real server
+	@$(BIN)/tbsdk server install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@TBSDK_REQUIRE_REAL=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
+bench: $(VENV)/.dev  ## measure against the stock Python backend and a C floor
+	@$(BIN)/python benchmarks/bench.py
+
+bench-quick: $(VENV)/.dev  ## the same in two minutes, noisier
+	@$(BIN)/python benchmarks/bench.py --quick
+
+soak: $(VENV)/.dev  ## a million requests: does memory stay flat?
+	@$(BIN)/python benchmarks/soak.py
+
+sanitize: $(VENV)/.dev  ## the request path's tests with the shim under AddressSanitizer
+	@CFLAGS="-fsanitize=address -g -fno-omit-frame-pointer" LD_PRELOAD=$$($${CC:-gcc} -print-file-name=libasan.so) \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(BIN)/python -m pytest -q tests/runtime
+
+clean:  ## remove the venv and what was built
+	@rm -rf $(VENV) build

@@ -1,0 +1,114 @@
+"""Who may import whom: the layout shows the path of a request only as long as this holds."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import triton_backend_sdk
+
+PACKAGE = Path(triton_backend_sdk.__file__).parent
+RUNTIME = [*PACKAGE.glob("*.py"), PACKAGE / "_ffi" / "__init__.py", PACKAGE / "_ffi" / "api.py"]
+RUNTIME = [path for path in RUNTIME if path.name != "__main__.py"]
+EVERY = sorted(PACKAGE.rglob("*.py"))
+
+#: Layer of a module -> what of the package it may import; the runtime's own order is below.
+ALLOWED = {
+    "cli": ("cli", "tools", "runtime"),
+    "tools": ("tools", "_ffi.builder", "runtime"),
+    "testing": ("testing", "tools", "runtime"),
+    "runtime": ("runtime",),
+}
+#: Each runtime module may import those before it.
+ORDER = [
+    "_version", "errors", "enums", "dtypes", "tensor", "request", "response", "batched", "model", "hookspecs", "slow_log",
+    "loading", "plugins", "outputs", "_ffi", "_ffi.api", "tracing", "triton_log", "runtime", "attach",
+]  # fmt: skip
+#: Third parties and the only places that may know them.
+ONLY = {
+    "click": ("cli",),
+    "rich": ("cli",),
+    "tritonclient": ("tools",),
+    "cffi": ("_ffi", "testing"),
+    "pytest": ("testing",),
+}
+
+
+def imports(path: Path, *, at_run_time: bool = True) -> set[str]:
+    tree = ast.parse(path.read_text())
+    found = set()
+    skip = set()
+    for node in ast.walk(tree):
+        if at_run_time and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            skip.update(ast.walk(node))
+        if node in skip:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.update(
+                f"{node.module}.{alias.name}"
+                if node.module in ("triton_backend_sdk", "triton_backend_sdk._ffi")
+                else node.module
+                for alias in node.names
+            )
+    return found
+
+
+def own(path: Path) -> set[str]:
+    return {
+        name.removeprefix("triton_backend_sdk.")
+        for name in imports(path)
+        if name.startswith("triton_backend_sdk.")
+    }
+
+
+def layer(module: str) -> str:
+    first = module.split(".", maxsplit=1)[0]
+    return (
+        "_ffi.builder"
+        if module.startswith("_ffi.builder")
+        else first
+        if first in ("cli", "tools", "testing")
+        else "runtime"
+    )
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    name = str(path.relative_to(PACKAGE).with_suffix("")).replace("/", ".")
+    if name in ("__main__", "_ffi.builder"):
+        return
+    for imported in own(path):
+        assert layer(imported) in ALLOWED[layer(name)], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.name)
+def test_the_runtime_is_a_line(path):
+    name = str(path.relative_to(PACKAGE).with_suffix("")).replace("/", ".").removesuffix(".__init__")
+    if name == "__init__":
+        return
+    for imported in own(path):
+        module = imported if imported in ORDER else imported.rsplit(".", 1)[0]
+        assert ORDER.index(module) < ORDER.index(name), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", EVERY, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_third_parties_stay_in_their_place(path):
+    place = path.relative_to(PACKAGE).parts[0]
+    for imported in imports(path, at_run_time=False):
+        allowed = ONLY.get(imported.split(".")[0])
+        assert allowed is None or place in allowed, f"{path.name} imports {imported}"
+        assert imported.split(".")[0] not in ("torch", "cupy")
+
+
+def test_what_runs_in_the_server_needs_no_more_than_it_says():
+    standard = set(sys.stdlib_module_names) | {"triton_backend_sdk", "pluggy", "numpy", "ml_dtypes"}
+    for path in RUNTIME:
+        assert {name.split(".")[0] for name in imports(path, at_run_time=False)} <= standard, path.name
+
+
+def test_no_module_is_longer_than_a_person_can_hold():
+    for path in [*EVERY, *(PACKAGE / "_ffi").rglob("*.[ch]")]:
+        assert len(path.read_text().splitlines()) <= 300, path
