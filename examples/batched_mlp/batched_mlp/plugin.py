@@ -34,4 +34,5 @@ def forward(weights: Arrays, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     hidden = np.tanh(x @ weights["w1"] + weights["b1"])
     scores = hidden @ weights["w2"] + weights["b2"]
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    probabilities: npt.NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities

@@ -1,0 +1,1 @@
+"""The Triton backend image_preprocess; its hooks are in plugin.py."""
