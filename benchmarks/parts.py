@@ -75,6 +75,11 @@ def stock_python() -> Path:
     :raises HandledError: this Python has no shared library, or no such NumPy.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if sys.version_info >= (3, 13):
+        raise HandledError(
+            f"the stock Python backend needs a NumPy older than 2, and there is none for Python {version}",
+            "run the benchmark with Python 3.10, 3.11 or 3.12",
+        )
     directory = cache_dir() / f"stock-python-{version}"
     if not (directory / "ready").exists():
         shutil.rmtree(directory, ignore_errors=True)

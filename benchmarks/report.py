@@ -49,7 +49,7 @@ class Line:
     def cells(self) -> tuple[str, ...]:
         """Give the texts of the table's columns."""
         values = (_value(self.metric, self.medians[key]) for key in (STOCK.key, self.peer.key, FLOOR.key))
-        return (self.title, *values, f"{self.ratio(STOCK.key):.2f}x", f"{self.ratio(FLOOR.key):.2f}x")
+        return (self.title, *values, _times(self.ratio(STOCK.key)), _times(self.ratio(FLOOR.key)))
 
     def verdicts(self) -> Iterator[tuple[bool, str]]:
         """Give each target of this line: whether it was reached, and in words."""
@@ -59,7 +59,7 @@ class Line:
                 wanted = f"{target.sign} {target.ratio:g}x"
                 yield (
                     target.reached(ratio),
-                    f"{self.title}: {measure} {ratio:.3g}x of {target.peer}, target {wanted}",
+                    f"{self.title}: {measure} {_times(ratio)} of {target.peer}, target {wanted}",
                 )
 
 
@@ -92,6 +92,10 @@ def microseconds(value: float) -> str:
     if value >= 1000:
         return f"{value / 1000:.2f} ms"
     return f"{value:.1f} us" if value < 100 else f"{value:.0f} us"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.3f}x" if ratio < 1 else f"{ratio:.2f}x"
 
 
 def _value(metric: str, value: float) -> str:

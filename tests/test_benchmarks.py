@@ -63,16 +63,16 @@ def results():
 
 def test_the_lines_hold_medians_and_ratios(results):
     lines = {(line.title, line.metric): line.cells()[1:] for line in report.lines(results)}
-    assert lines["16 floats, in-process", "p50"] == ("10.00 ms", "2.50 ms", "2.00 ms", "0.25x", "1.25x")
-    assert lines["16 MB, in-process", "rate"] == ("100/s", "400/s", "500/s", "4.00x", "0.80x")
+    assert lines["16 floats, in-process", "p50"] == ("10.00 ms", "2.50 ms", "2.00 ms", "0.250x", "1.25x")
+    assert lines["16 MB, in-process", "rate"] == ("100/s", "400/s", "500/s", "4.00x", "0.800x")
     assert lines["64 at once, dynamic batching, gRPC, @batched", "rate"][1] == "450/s"
 
 
 def test_the_markdown_says_what_was_reached_and_missed_and_on_what(results):
     text = report.markdown(results)
-    assert "| 16 MB, in-process | 100/s | 400/s | 500/s | 4.00x | 0.80x |\n" in text
-    assert "- reached: 16 MB, in-process: requests/s 4x of stock, target >= 3.5x\n" in text
-    assert "- missed: 16 MB, in-process: requests/s 0.8x of floor, target >= 0.9x\n" in text
+    assert "| 16 MB, in-process | 100/s | 400/s | 500/s | 4.00x | 0.800x |\n" in text
+    assert "- reached: 16 MB, in-process: requests/s 4.00x of stock, target >= 3.5x\n" in text
+    assert "- missed: 16 MB, in-process: requests/s 0.800x of floor, target >= 0.9x\n" in text
     assert "CPU a CPU, 2 cores, Python 3.11" in text
 
 
