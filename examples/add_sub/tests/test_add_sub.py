@@ -51,6 +51,21 @@ def test_in_the_real_triton(triton_core):
     assert list(only_sum) == ["SUM"]
 
 
+def test_results_are_computed_in_the_bytes_that_triton_sends(triton_core, monkeypatch):
+    addresses = []
+
+    def add(a, b, out):
+        addresses.append(out.ctypes.data)
+        np.add(a, b, out=out)
+
+    core = triton_core()
+    monkeypatch.setitem(plugin.OPERATIONS, "SUM", add)
+
+    result = core.infer("add_sub", {"A": A, "B": B}, outputs=["SUM"])
+
+    assert addresses == [result["SUM"].ctypes.data]
+
+
 def test_a_batch_of_the_real_triton_with_a_request_that_fails(triton_core):
     core = triton_core()
     config = core.model_config("add_sub")
