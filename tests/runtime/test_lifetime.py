@@ -8,6 +8,10 @@ from concurrent.futures import TimeoutError as FutureTimeout
 import numpy as np
 import pytest
 
+LEGACY_COPIES = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.1.0",
+    reason="this NumPy takes only legacy capsules, which cannot say read-only, so it gets a copy",
+)
 KEEP = """
 kept = []
 @hookimpl
@@ -25,7 +29,7 @@ def execute(requests):
         "t",
         "t.numpy()",
         "t.numpy()[1:3]",
-        "np.from_dlpack(t)",
+        pytest.param("np.from_dlpack(t)", marks=LEGACY_COPIES),
         "np.asarray(t)",
         "memoryview(t)",
         "t.__dlpack__(max_version=(1, 0))",

@@ -52,7 +52,8 @@ def test_inputs_are_the_clients_memory_not_a_copy(serve):
         @hookimpl
         def execute(requests):
             t = requests[0]["IN"]
-            seen.append([a.__array_interface__["data"][0] for a in (t.numpy(), np.from_dlpack(t), np.asarray(t))])
+            versioned = [np.from_dlpack(t)] if np.lib.NumpyVersion(np.__version__) >= "2.1.0" else []
+            seen.append([a.ctypes.data for a in (t.numpy(), np.asarray(t), *versioned)])
             return [Response({"OUT": t})]
         """
     )
@@ -317,3 +318,30 @@ def test_bfloat16_without_ml_dtypes_is_explained(serve, monkeypatch):
     with pytest.raises(UnsupportedError, match="pip install ml_dtypes"):
         DataType.BF16.numpy()
     assert ml_dtypes.bfloat16 is not None
+
+
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 has no more than 32 dimensions"
+)
+def test_more_dimensions_than_numpys_c_shortcut_takes(serve):
+    served = serve(IDENTITY, {"IN": ("FP32", [-1] * 40)}, {"OUT": ("FP32", [-1] * 40)})
+    array = np.arange(2, dtype=np.float32).reshape([1] * 39 + [2])
+    assert served.infer({"IN": array})["OUT"].shape == array.shape
+
+
+def test_array_subclasses_go_through_the_buffer_protocol(serve):
+    served = serve(
+        """
+        class Subclass(np.ndarray): pass
+        @hookimpl
+        def execute(requests):
+            return [Response({"OUT": requests[0]["IN"].numpy().view(Subclass)})]
+        """
+    )
+    assert served.infer({"IN": np.arange(3, dtype=np.float32)})["OUT"].tolist() == [0, 1, 2]
+
+
+def test_unaligned_inputs_are_seen_right(serve):
+    served = serve(IDENTITY.replace('request["IN"].numpy()', 'request["IN"].numpy() + np.float32(1)'))
+    shifted = np.frombuffer(b"\0" + np.arange(4, dtype=np.float32).tobytes(), np.uint8)[1:].view(np.float32)
+    assert served.infer({"IN": shifted})["OUT"].tolist() == [1, 2, 3, 4]

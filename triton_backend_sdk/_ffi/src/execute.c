@@ -69,14 +69,18 @@ static bool has_all_outputs(tb_record* record)
   return true;
 }
 
+// A slot of the Python class Response, read where it lies.
+static PyObject** slot(PyObject* response, Py_ssize_t offset)
+{
+  return (PyObject**)((char*)response + offset);
+}
+
 static bool take_response(PyObject* response)
 {
-  PyObject* sent = PyObject_GetAttr(response, tb_py.str_sent);
-  bool fresh = sent == Py_False;
-  Py_XDECREF(sent);
-  if (fresh) return PyObject_SetAttr(response, tb_py.str_sent, Py_True) == 0;
-  if (sent != NULL) tb_raise(tb_py.internal_error, "this Response already answered a request: make one Response per request");
-  return false;
+  PyObject** sent = slot(response, tb_py.response_sent);
+  if (*sent != Py_False) return tb_raise(tb_py.internal_error, "this Response already answered a request: make one Response per request") != NULL;
+  Py_SETREF(*sent, Py_NewRef(Py_True));
+  return true;
 }
 
 // False, and a Python error, when the request is to be answered with it.
@@ -86,17 +90,14 @@ static bool answer(tb_record* record, PyObject* item, Py_ssize_t index)
   if (!PyObject_TypeCheck(item, (PyTypeObject*)tb_py.response_class))
     return tb_raise(tb_py.internal_error, "execute returned %s for request %zd; give a Response or an exception", Py_TYPE(item)->tp_name, index) != NULL;
   if (!take_response(item)) return false;
-  PyObject* error = PyObject_GetAttr(item, tb_py.str_error);
-  if (error == NULL) return false;
-  if (error != Py_None) {
+  PyObject* error = *slot(item, tb_py.response_error);
+  if (error != NULL && error != Py_None) {
     if (PyExceptionInstance_Check(error)) PyErr_SetObject((PyObject*)Py_TYPE(error), error);
     else tb_raise(tb_py.internal_error, "%S", error);
-    Py_DECREF(error);
     return false;
   }
-  Py_DECREF(error);
-  PyObject* outputs = PyObject_GetAttr(item, tb_py.str_outputs);
-  bool written = outputs != NULL && write_outputs(record, outputs) && has_all_outputs(record);
+  PyObject* outputs = Py_XNewRef(*slot(item, tb_py.response_outputs));
+  bool written = write_outputs(record, outputs ? outputs : Py_None) && has_all_outputs(record);
   Py_XDECREF(outputs);
   return written;
 }
@@ -202,11 +203,12 @@ TRITONSERVER_Error* tb_execute(TRITONBACKEND_ModelInstance* handle, TRITONBACKEN
     record->compute_start = compute_start;
     record->compute_end = compute_end;
     batch_size += (uint64_t)record->batch_size;
-    tb_drop(&record->reply);
-    tb_drop(&record->owner);
+    tb_drop(&record->reply);  // sends, unless an output is still looked at
   }
+  // Before the release: who waits for that finds the statistics complete.
   error = TRITONBACKEND_ModelInstanceReportBatchStatistics(handle, batch_size, exec_start, compute_start, compute_end, tb_now());
   if (error != NULL) TRITONSERVER_ErrorDelete(error);
+  for (uint32_t i = 0; i < count; i++) tb_drop(&records[i]->owner);
   if (records != few) free(records);
   return NULL;
 }

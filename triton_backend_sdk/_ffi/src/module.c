@@ -1,6 +1,7 @@
 // The Python module _hot: how the package's Python side reaches the C of the request path.
 #include "shim.h"
 #include <stdarg.h>
+#include <structmember.h>
 
 tb_python tb_py;
 
@@ -29,6 +30,16 @@ static bool fetch_members(PyObject** slots, int first, int count, PyObject* name
   return fetched;
 }
 
+static bool slot_offset(Py_ssize_t* offset, const char* name)
+{
+  PyObject* descriptor = PyObject_GetAttrString(tb_py.response_class, name);
+  bool is_slot = descriptor != NULL && Py_TYPE(descriptor) == &PyMemberDescr_Type;
+  if (is_slot) *offset = ((PyMemberDescrObject*)descriptor)->d_member->offset;
+  else if (descriptor != NULL) PyErr_Format(PyExc_TypeError, "Response.%s is no slot", name);
+  Py_XDECREF(descriptor);
+  return is_slot;
+}
+
 // install(names): the classes and functions of the package that the C code uses. Gives (Tensor, Request), the C types.
 static PyObject* install(PyObject* module, PyObject* names)
 {
@@ -38,9 +49,7 @@ static PyObject* install(PyObject* module, PyObject* names)
     && fetch(&tb_py.not_found_error, names, "NotFoundError") && fetch(&tb_py.invalid_arg_error, names, "InvalidArgError")
     && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
     && fetch_members(tb_py.memory_types, 0, 3, names, "memory_types") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request");
-  tb_py.str_outputs = PyUnicode_InternFromString("outputs");
-  tb_py.str_error = PyUnicode_InternFromString("error");
-  tb_py.str_sent = PyUnicode_InternFromString("sent");
+  fetched = fetched && slot_offset(&tb_py.response_outputs, "outputs") && slot_offset(&tb_py.response_error, "error") && slot_offset(&tb_py.response_sent, "sent");
   tb_py.str_dlpack = PyUnicode_InternFromString("__dlpack__");
   tb_py.kw_max_version = Py_BuildValue("(s)", "max_version");
   tb_py.max_version = Py_BuildValue("(ii)", 1, 0);

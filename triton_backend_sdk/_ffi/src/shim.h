@@ -1,4 +1,4 @@
-// The native module's own header. Reading order: table.c, python.c, record.c, tensor.c (dlpack.c, bytes.c), request.c,
+// The native module's own header. Reading order: table.c, python.c, record.c, tensor.c (numpy.c, dlpack.c, bytes.c), request.c,
 // source.c, output.c, execute.c, module.c.
 #pragma once
 #define PY_SSIZE_T_CLEAN
@@ -110,7 +110,8 @@ typedef struct {
   PyObject* ndarray;
   PyObject* np_empty;
   PyObject *internal_error, *not_found_error, *invalid_arg_error, *unsupported_error;
-  PyObject *str_outputs, *str_error, *str_sent, *str_dlpack, *kw_max_version, *max_version;
+  PyObject *str_dlpack, *kw_max_version, *max_version;
+  Py_ssize_t response_outputs, response_error, response_sent;  // offsets of the class's slots
 } tb_python;
 extern tb_python tb_py;
 extern PyTypeObject *tb_tensor_type, *tb_request_type;
@@ -139,6 +140,9 @@ PyObject* tb_request_new(tb_record* record);
 PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
 PyObject* tb_dlpack_export(tb_tensor* tensor, bool versioned, bool copy);
+PyObject* tb_shape_tuple(const tb_view* view);
+PyObject* tb_numpy_dtype(TRITONSERVER_DataType dtype);
+PyObject* tb_numpy_view(tb_tensor* tensor);
 PyObject* tb_bytes_parse(const tb_view* view, PyObject* shape);
 const char* tb_bytes_check(const void* data, uint64_t nbytes, uint64_t count);  // NULL, or what is wrong
 uint32_t tb_itemsize(TRITONSERVER_DataType dtype);                              // 0 for BYTES
@@ -159,6 +163,7 @@ typedef struct {
 bool tb_source_open(tb_source* source, PyObject* value);  // false and a Python error
 void tb_source_close(tb_source* source);
 bool tb_source_is_compact(const tb_source* source);
+bool tb_numpy_source(tb_source* source, PyObject* value);
 bool tb_dlpack_import(tb_source* source, PyObject* value);
 bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size);
 bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);

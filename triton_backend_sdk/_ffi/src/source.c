@@ -91,9 +91,9 @@ bool tb_source_open(tb_source* source, PyObject* value)
   source->holder = NULL;
   source->buffer.obj = NULL;
   if (Py_TYPE(value) == tb_tensor_type && ((tb_tensor*)value)->view.memory_type != TRITONSERVER_MEMORY_GPU) return from_tensor(source, (tb_tensor*)value), true;
-  int found = from_buffer(source, value);
+  int found = tb_numpy_source(source, value) ? 1 : from_buffer(source, value);
   if (found == 1 && source->objects && !tb_source_is_compact(source)) {
-    PyBuffer_Release(&source->buffer);
+    tb_source_close(source);
     found = 0;
   }
   if (found != 0) return found == 1;
@@ -104,5 +104,5 @@ bool tb_source_open(tb_source* source, PyObject* value)
 void tb_source_close(tb_source* source)
 {
   if (source->buffer.obj != NULL) PyBuffer_Release(&source->buffer);
-  Py_XDECREF(source->holder);
+  Py_CLEAR(source->holder);
 }

@@ -26,7 +26,7 @@ static void tensor_dealloc(tb_tensor* self)
   tb_drop_with_gil(owner);
 }
 
-static PyObject* shape_tuple(const tb_view* view)
+PyObject* tb_shape_tuple(const tb_view* view)
 {
   PyObject* shape = PyTuple_New(view->ndim);
   for (uint32_t i = 0; shape != NULL && i < view->ndim; i++) {
@@ -64,40 +64,16 @@ static int tensor_getbuffer(tb_tensor* self, Py_buffer* buffer, int flags)
 }
 _Static_assert(sizeof(Py_ssize_t) == sizeof(int64_t), "shapes are handed to Python as they are");
 
-static PyObject* numpy_dtype(TRITONSERVER_DataType dtype)
-{
-  PyObject** slot = &tb_py.numpy_dtypes[dtype];
-  if (*slot == NULL) *slot = PyObject_CallOneArg(tb_py.as_numpy_dtype, tb_py.datatypes[dtype]);
-  return *slot;
-}
-
-static bool import_numpy(void)
-{
-  if (tb_py.ndarray != NULL) return true;
-  PyObject* numpy = PyImport_ImportModule("numpy");
-  if (numpy == NULL) return false;
-  tb_py.np_empty = PyObject_GetAttrString(numpy, "empty");
-  if (tb_py.np_empty != NULL) tb_py.ndarray = PyObject_GetAttrString(numpy, "ndarray");
-  Py_DECREF(numpy);
-  return tb_py.ndarray != NULL;
-}
-
 static PyObject* tensor_numpy(tb_tensor* self, PyObject* unused)
 {
   (void)unused;
   const tb_view* view = &self->view;
   if (view->memory_type == TRITONSERVER_MEMORY_GPU)
     return tb_raise(tb_py.unsupported_error, "tensor '%s' is GPU memory; take it with DLPack (torch.from_dlpack, cupy.from_dlpack)", view->name);
-  PyObject* dtype = import_numpy() ? numpy_dtype(view->dtype) : NULL;
-  PyObject* shape = dtype ? shape_tuple(view) : NULL;
-  if (shape == NULL) return NULL;
-  PyObject* array = NULL;
-  if (view->dtype == TRITONSERVER_TYPE_BYTES) array = tb_bytes_parse(view, shape);
-  else {
-    PyObject* arguments[] = {shape, dtype, (PyObject*)self};
-    array = PyObject_Vectorcall(tb_py.ndarray, arguments, 3, NULL);
-  }
-  Py_DECREF(shape);
+  if (view->dtype != TRITONSERVER_TYPE_BYTES) return tb_numpy_view(self);
+  PyObject* shape = tb_numpy_dtype(view->dtype) ? tb_shape_tuple(view) : NULL;
+  PyObject* array = shape ? tb_bytes_parse(view, shape) : NULL;
+  Py_XDECREF(shape);
   return array;
 }
 
@@ -143,7 +119,7 @@ static PyObject* tensor_dlpack_device(tb_tensor* self, PyObject* unused)
 
 static PyObject* get_name(tb_tensor* self, void* unused) { (void)unused; return PyUnicode_FromString(self->view.name); }
 static PyObject* get_dtype(tb_tensor* self, void* unused) { (void)unused; return Py_NewRef(tb_py.datatypes[self->view.dtype]); }
-static PyObject* get_shape(tb_tensor* self, void* unused) { (void)unused; return shape_tuple(&self->view); }
+static PyObject* get_shape(tb_tensor* self, void* unused) { (void)unused; return tb_shape_tuple(&self->view); }
 static PyObject* get_nbytes(tb_tensor* self, void* unused) { (void)unused; return PyLong_FromUnsignedLongLong(self->view.nbytes); }
 static PyObject* get_memory_type(tb_tensor* self, void* unused) { (void)unused; return Py_NewRef(tb_py.memory_types[self->view.memory_type]); }
 static PyObject* get_memory_type_id(tb_tensor* self, void* unused) { (void)unused; return PyLong_FromLongLong(self->view.memory_type_id); }
