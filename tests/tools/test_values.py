@@ -100,3 +100,10 @@ def test_a_file_that_is_missing_or_none_of_numpys_is_told(tmp_path):
     np.savez(tmp_path / "several.npz", a=np.ones(1), b=np.ones(1))
     with pytest.raises(HandledError, match="holds several arrays"):
         read(f"@{tmp_path}/several.npz")
+
+
+def test_any_other_file_is_one_element_of_bytes(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 not text \x00")
+    array = read(f"@{tmp_path}/photo.jpg", "BYTES")
+    assert array.ravel().tolist() == [b"\xff\xd8 not text \x00"]
+    assert array.ndim == len(read('"text"', "BYTES").shape)

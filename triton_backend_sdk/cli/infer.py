@@ -22,7 +22,7 @@ from triton_backend_sdk.tools.values import read_value
 @click.command(
     epilog="""\b
 VALUE is JSON or a comma list; a model that takes strings takes plain text too:
-  -i IN=1,2,3   -i IN=[[1,2],[3,4]]   -i IN=1.5   -i TEXT=hello   -i IMAGE=@image.npy
+  -i IN=1,2,3   -i IN=[[1,2],[3,4]]   -i IN=1.5   -i TEXT=hello   -i IMAGE=@photo.jpg   -i IN=@x.npy
 \b
 Examples:
   tbsdk infer mybackend -i IN=1,2,3
@@ -37,7 +37,7 @@ Examples:
     "inputs",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An input: NAME=VALUE or NAME=@FILE.npy.",
+    help="An input: NAME=VALUE, NAME=@FILE.npy, or for BYTES NAME=@FILE.",
 )
 @click.option("--protocol", type=click.Choice(["http", "grpc"]), default="http", show_default=True)
 @click.option("--url", metavar="HOST:PORT", help="The server. [default: 127.0.0.1:8000, with grpc :8001]")

@@ -18,7 +18,9 @@ _FLOATS = (DataType.FP16, DataType.FP32, DataType.FP64, DataType.BF16)
 
 
 def read_value(text: str, spec: TensorSpec, model: ModelMetadata) -> NDArray[Any]:
-    """Make the array of an input from JSON, a comma list, plain text (BYTES) or ``@FILE.npy``.
+    """Make the array of an input from JSON, a comma list, plain text (BYTES) or ``@FILE``.
+
+    A file is one that numpy.save() wrote; for BYTES any other file is one element.
 
     The batch dimension is added where the model batches and it is missing; a single number or text is put
     into as many dimensions of size 1 as the model wants.
@@ -40,6 +42,10 @@ def read_value(text: str, spec: TensorSpec, model: ModelMetadata) -> NDArray[Any
 
 def _from_file(name: str, spec: TensorSpec) -> NDArray[Any]:
     file = Path(name).expanduser()
+    if spec.datatype is DataType.BYTES and file.suffix != ".npy" and file.is_file():
+        element = np.empty((), object)
+        element[()] = file.read_bytes()  # an image, a document: one element
+        return element
     try:
         array: NDArray[Any] = np.load(file, allow_pickle=False)
     except FileNotFoundError:
