@@ -82,6 +82,7 @@ def test_the_core_runs_the_projects_own_source(project, triton_core):
 
     np.testing.assert_array_equal(core.infer("gizmo", {"IN": X})["OUT"], 2 * X)
     assert sys.modules["gizmo.plugin"].__file__ == str((project / "gizmo" / "plugin.py").resolve())
+    assert core.wait_released()  # statistics are complete before that, not before the response
     assert core.statistics("gizmo")["inference_count"] == 1
 
 

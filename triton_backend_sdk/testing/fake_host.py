@@ -126,7 +126,7 @@ class FakeHost:
             batch_size=batch_size,
             id=id,
             parameters=parameters or {},
-            requested_outputs=tuple(outputs) if outputs else self._specs.names,
+            requested_outputs=tuple(sorted(outputs or self._specs.names)),  # as Triton gives them
         )
 
     def execute(
