@@ -153,3 +153,14 @@ def write(results: Results, directory: Path) -> None:
 if __name__ == "__main__":
     folder = Path(__file__).parent / "results"
     write(json.loads((folder / "results.json").read_text(encoding="utf-8")), folder)
+
+
+def show_in_readme(results: Results, readme: Path) -> None:
+    """Put the table between the marks that the README keeps for it."""
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(_MARKS[0])
+    after = rest.split(_MARKS[1])[1]
+    readme.write_text(f"{before}{_MARKS[0]}\n{markdown(results)}{_MARKS[1]}{after}", encoding="utf-8")
+
+
+_MARKS = ("<!-- results: benchmarks/results/results.md -->", "<!-- end of results -->")
