@@ -150,9 +150,8 @@ def write(results: Results, directory: Path) -> None:
     draw(lines(results), directory / "results.png")
 
 
-if __name__ == "__main__":
-    folder = Path(__file__).parent / "results"
-    write(json.loads((folder / "results.json").read_text(encoding="utf-8")), folder)
+#: Between them the README shows the table.
+_MARKS = ("<!-- results: benchmarks/results/results.md -->", "<!-- end of results -->")
 
 
 def show_in_readme(results: Results, readme: Path) -> None:
@@ -163,4 +162,6 @@ def show_in_readme(results: Results, readme: Path) -> None:
     readme.write_text(f"{before}{_MARKS[0]}\n{markdown(results)}{_MARKS[1]}{after}", encoding="utf-8")
 
 
-_MARKS = ("<!-- results: benchmarks/results/results.md -->", "<!-- end of results -->")
+if __name__ == "__main__":
+    folder = Path(__file__).parent / "results"
+    write(json.loads((folder / "results.json").read_text(encoding="utf-8")), folder)
