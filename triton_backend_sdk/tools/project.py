@@ -80,9 +80,10 @@ def _pyprojects(start: Path) -> Iterator[Path]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        contents: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise HandledError(f"cannot read {file}: {error}", f"mend {file}") from error
+    return contents
 
 
 def _table(table: dict[str, Any], *path: str) -> dict[str, Any]:
