@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 from rich.filesize import decimal
-from rich.table import Table
 
 from triton_backend_sdk.cli import console
 from triton_backend_sdk.tools.build import build_backend
@@ -59,13 +58,17 @@ def command(project: Path, output: Path | None, link: bool) -> None:
 
 def _show(target: Path) -> None:
     console.copyable(f"  {target}")
-    table = Table.grid(padding=(0, 2))
-    for path in sorted(target.iterdir()):
-        if path.is_symlink():
-            table.add_row(f"    {path.name}", f"-> {path.readlink()}")
-        elif path.is_dir():
-            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-            table.add_row(f"    {path.name}/", decimal(size))
-        else:
-            table.add_row(f"    {path.name}", decimal(path.stat().st_size))
-    console.out.print(table, highlight=False)
+    entries = [_entry(path) for path in sorted(target.iterdir())]
+    width = max(len(name) for name, _ in entries)
+    for name, what in entries:
+        console.copyable(f"    {name:<{width}}  {what}")
+
+
+def _entry(path: Path) -> tuple[str, str]:
+    if path.is_symlink():
+        return path.name, f"-> {path.readlink()}"
+    if path.is_dir():
+        return f"{path.name}/", decimal(
+            sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        )
+    return path.name, decimal(path.stat().st_size)
