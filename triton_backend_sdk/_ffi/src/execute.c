@@ -199,15 +199,15 @@ TRITONSERVER_Error* tb_execute(TRITONBACKEND_ModelInstance* handle, TRITONBACKEN
   tb_leave(gil);
   for (uint32_t i = 0; i < count; i++) {
     tb_record* record = records[i];
-    record->exec_start = exec_start;
-    record->compute_start = compute_start;
-    record->compute_end = compute_end;
+    bool success = record->error == NULL;
     batch_size += (uint64_t)record->batch_size;
     tb_drop(&record->reply);  // sends, unless an output is still looked at
+    // Here even if the response waits: later the instance may be gone.
+    tb_check(TRITONBACKEND_ModelInstanceReportStatistics(handle, record->request, success, exec_start, compute_start, compute_end, tb_now()),
+      "reporting statistics");
   }
   // Before the release: who waits for that finds the statistics complete.
-  error = TRITONBACKEND_ModelInstanceReportBatchStatistics(handle, batch_size, exec_start, compute_start, compute_end, tb_now());
-  if (error != NULL) TRITONSERVER_ErrorDelete(error);
+  tb_check(TRITONBACKEND_ModelInstanceReportBatchStatistics(handle, batch_size, exec_start, compute_start, compute_end, tb_now()), "reporting statistics");
   for (uint32_t i = 0; i < count; i++) tb_drop(&records[i]->owner);
   if (records != few) free(records);
   return NULL;

@@ -74,16 +74,23 @@ static bool read_spec(tb_spec* spec, PyObject* given)
   return !PyErr_Occurred();
 }
 
-static void instance_free(tb_instance* instance)
+static void instance_free(tb_owner* owner)
 {
+  tb_instance* instance = (tb_instance*)owner;
   for (uint32_t i = 0; i < instance->output_count; i++) {
     free(instance->outputs[i].name);
     free(instance->outputs[i].dims);
   }
   free(instance->outputs);
-  Py_XDECREF(instance->execute);
-  Py_XDECREF(instance->on_error);
   free(instance);
+}
+
+// Triton executes it no more. Its Python side goes now, the rest with the last of its requests.
+static void instance_let_go(tb_instance* instance)
+{
+  Py_CLEAR(instance->execute);
+  Py_CLEAR(instance->on_error);
+  tb_drop(&instance->owner);
 }
 
 // bind(handle, execute, on_error, batching, outputs): gives the address to unbind, sets the instance's state.
@@ -100,7 +107,7 @@ static PyObject* bind(PyObject* module, PyObject* args)
     free(instance);
     return PyErr_NoMemory();
   }
-  instance->handle = (TRITONBACKEND_ModelInstance*)(uintptr_t)handle;
+  instance->owner = (tb_owner){1, instance_free};
   instance->execute = Py_NewRef(execute);
   instance->on_error = Py_NewRef(on_error);
   instance->batching = batching;
@@ -109,13 +116,13 @@ static PyObject* bind(PyObject* module, PyObject* args)
     read = read_spec(&instance->outputs[i], PyTuple_GET_ITEM(outputs, i));
     instance->output_count++;
   }
-  TRITONSERVER_Error* error = read ? TRITONBACKEND_ModelInstanceSetState(instance->handle, instance) : NULL;
+  TRITONSERVER_Error* error = read ? TRITONBACKEND_ModelInstanceSetState((TRITONBACKEND_ModelInstance*)(uintptr_t)handle, instance) : NULL;
   if (error != NULL) {
     tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
     TRITONSERVER_ErrorDelete(error);
   }
   if (read && error == NULL) return PyLong_FromVoidPtr(instance);
-  instance_free(instance);
+  instance_let_go(instance);
   return NULL;
 }
 
@@ -124,7 +131,7 @@ static PyObject* unbind(PyObject* module, PyObject* address)
   (void)module;
   tb_instance* instance = PyLong_AsVoidPtr(address);
   if (instance == NULL) return NULL;
-  instance_free(instance);
+  instance_let_go(instance);
   Py_RETURN_NONE;
 }
 

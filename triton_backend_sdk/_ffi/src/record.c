@@ -29,6 +29,7 @@ static void free_memory(tb_record* record)
     next = output->next;
     free(output);
   }
+  tb_drop(&record->instance->owner);
   free(record);
 }
 
@@ -38,7 +39,7 @@ void tb_record_forget(tb_record* record)
   free_memory(record);
 }
 
-static void check(TRITONSERVER_Error* error, const char* what)
+void tb_check(TRITONSERVER_Error* error, const char* what)
 {
   if (error == NULL) return;
   tb_log(TRITONSERVER_LOG_ERROR, "%s failed: %s", what, TRITONSERVER_ErrorMessage(error));
@@ -49,7 +50,7 @@ static void check(TRITONSERVER_Error* error, const char* what)
 static void release_request(tb_owner* owner)
 {
   tb_record* record = (tb_record*)owner;
-  check(TRITONBACKEND_RequestRelease(record->request, TRITONSERVER_REQUEST_RELEASE_ALL), "releasing a request");
+  tb_check(TRITONBACKEND_RequestRelease(record->request, TRITONSERVER_REQUEST_RELEASE_ALL), "releasing a request");
   free_memory(record);
 }
 
@@ -60,10 +61,7 @@ static void send_response(tb_owner* reply)
   TRITONSERVER_Error* failed = NULL;
   if (record->response == NULL) failed = TRITONBACKEND_ResponseNew(&record->response, record->request);
   if (failed == NULL) failed = TRITONBACKEND_ResponseSend(record->response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, record->error);
-  check(failed, "sending a response");
-  check(TRITONBACKEND_ModelInstanceReportStatistics(
-      record->instance->handle, record->request, record->error == NULL, record->exec_start, record->compute_start, record->compute_end, tb_now()),
-    "reporting statistics");
+  tb_check(failed, "sending a response");
   if (record->error != NULL) TRITONSERVER_ErrorDelete(record->error);
   tb_drop(&record->owner);
 }
@@ -122,6 +120,7 @@ tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request)
   record->owner = (tb_owner){2, release_request};  // one for the execution, one for the reply
   record->reply = (tb_owner){1, send_response};
   record->request = request;
+  tb_keep(&instance->owner);
   record->instance = instance;
   record->batch_size = 1;
   for (uint32_t i = 0; i < count && error == NULL; i++) {

@@ -35,9 +35,10 @@ typedef struct {
   int64_t* dims;  // without the batch dimension; -1: any
 } tb_spec;
 
+// Its requests keep it: Triton may take an instance away while views of what it executed are still held.
 typedef struct {
-  TRITONBACKEND_ModelInstance* handle;
-  PyObject* execute;   // callable(list of Request) -> list of Response
+  tb_owner owner;
+  PyObject* execute;   // callable(list of Request) -> list of Response; NULL once unbound
   PyObject* on_error;  // callable(exception) -> (code, message); logs the traceback
   bool batching;       // the first dimension is the batch
   bool warned;         // of a view that outlived execute
@@ -82,7 +83,6 @@ typedef struct tb_record {
   int64_t batch_size;
   bool answered;  // execute has returned: no more outputs
   bool building;  // an output is being made
-  uint64_t exec_start, compute_start, compute_end;
   uint32_t input_count;
   tb_input inputs[];
 } tb_record;
@@ -97,6 +97,7 @@ PyGILState_STATE tb_enter(void);
 void tb_leave(PyGILState_STATE state);
 uint64_t tb_now(void);
 void tb_log(TRITONSERVER_LogLevel level, const char* format, ...);
+void tb_check(TRITONSERVER_Error* error, const char* what);  // logs and deletes it
 
 // What the C code knows of the package's Python side; set once by _hot.install.
 typedef struct {
