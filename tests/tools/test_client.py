@@ -1,5 +1,6 @@
 """Against a real server whose backend gives every IN... back as OUT...; see conftest.py."""
 
+import socket
 import subprocess
 import sys
 
@@ -102,6 +103,16 @@ def test_no_server_is_told_with_the_url(protocol):
     ) as caught:
         model_metadata(url, protocol, "rows")
     assert "tbsdk serve" in str(caught.value.next_step)
+
+
+def test_a_server_that_takes_too_long_is_not_called_absent(protocol):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(
+            HandledError, match=rf"no answer from {url} over {protocol} within 0\.5 s"
+        ) as caught:
+            model_metadata(url, protocol, "rows", timeout=0.5)
+    assert "--timeout" in str(caught.value.next_step)
 
 
 def test_the_other_protocols_port_is_told(echo_server, protocol):

@@ -147,9 +147,13 @@ def _client(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[Any,
             client.close()
     except _server_exception() as error:
         status = str(error.status() or "").removeprefix("StatusCode.")
-        if status in {"UNAVAILABLE", "DEADLINE_EXCEEDED"} and _not_triton(error):
+        if status == "DEADLINE_EXCEEDED":
+            raise _late(address, protocol, timeout) from error
+        if status == "UNAVAILABLE" and _not_triton(error):
             raise _unreachable(address, protocol, str(error.message())) from error
         raise HandledError(f"the server answered {status or 'with an error'}: {error.message()}") from error
+    except TimeoutError as error:
+        raise _late(address, protocol, timeout) from error
     except (OSError, http.client.HTTPException) as error:
         raise _unreachable(address, protocol, getattr(error, "strerror", None) or str(error)) from error
 
@@ -167,12 +171,19 @@ def _connect(api: Any, address: str, protocol: Protocol, timeout: float) -> Any:
 def _not_triton(error: Any) -> bool:
     # A model that is UNAVAILABLE has the status of a server that is not there; these words are gRPC's own.
     text = str(error.message()).lower()
-    return any(words in text for words in ("connect", "deadline exceeded", "socket", "resolving"))
+    return any(words in text for words in ("connect", "socket", "resolving"))
 
 
 def _unreachable(address: str, protocol: Protocol, reason: str) -> HandledError:
     return HandledError(
         f"no server answers at {address} over {protocol}: {reason}", "tbsdk serve, or name its --url"
+    )
+
+
+def _late(address: str, protocol: Protocol, timeout: float) -> HandledError:
+    return HandledError(
+        f"no answer from {address} over {protocol} within {timeout:g} s",
+        "give it more time with --timeout, or see what the server's log says",
     )
 
 
