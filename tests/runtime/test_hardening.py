@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 
 import numpy as np
@@ -51,3 +53,76 @@ def test_views_may_outlive_their_instance(serve):
     served.module.kept.clear()
     assert [future.result(5)["OUT"].tolist() for future in futures] == [[5] * 4] * 6
     assert served.core.statistics(served.name)["inference_stats"]["success"]["count"] == 6
+
+
+@pytest.mark.parametrize("size", [4, 100_000])
+def test_an_output_made_on_another_thread_while_execute_ends(serve, size):
+    served = serve(
+        """
+        import threading
+        made = []
+        def make(request, size, started):
+            started.set()
+            try:
+                request.output("OUT", [size]).numpy()[:] = 7
+            except InternalError as error:
+                made.append(str(error))
+            else:
+                made.append("made")
+        @hookimpl
+        def execute(requests):
+            x = requests[0]["IN"].numpy()
+            started = threading.Event()
+            threading.Thread(target=make, args=(requests[0], x.size, started)).start()
+            started.wait()
+            return [Response({"OUT": x})]
+        """
+    )
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(150):
+            # "another thread is making an output", where it is just then
+            with contextlib.suppress(RuntimeError):
+                assert served.infer({"IN": np.zeros(size, np.float32)})["OUT"][0] in (0, 7)
+    finally:
+        sys.setswitchinterval(interval)
+    assert until(lambda: len(served.module.made) == 150)
+
+
+def test_the_outputs_dict_may_change_while_it_is_read(serve):
+    served = serve(
+        """
+        class Fickle:
+            def __dlpack__(self, **how):
+                outputs.clear()
+                others[:] = [f"{i}JUNK" for i in range(4000)]  # where the name's memory was
+                raise RuntimeError("gone")
+        outputs, others = {}, []
+        @hookimpl
+        def execute(requests):
+            outputs["".join(["OU", "T"])] = Fickle()
+            return [Response(outputs)]
+        """
+    )
+    with pytest.raises(RuntimeError, match=r"^output 'OUT': gone"):
+        served.infer({"IN": X})
+
+
+def test_a_shape_may_change_while_it_is_read(serve):
+    served = serve(
+        """
+        class Fickle:
+            def __index__(self):
+                shape.clear()
+                others[:] = [[object()] * 61 for _ in range(100)]  # where the list's memory was
+                return 4
+        shape, others = [], []
+        @hookimpl
+        def execute(requests):
+            shape[:] = [Fickle()] + [1] * 60
+            requests[0].output("OUT", shape)
+        """
+    )
+    with pytest.raises(RuntimeError, match=r"shape .4, 1, 1, 1"):
+        served.infer({"IN": X})

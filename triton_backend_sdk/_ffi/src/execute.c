@@ -44,9 +44,11 @@ static bool write_outputs(tb_record* record, PyObject* outputs)
     while (PyDict_Next(outputs, &at, &name, &value)) {
       const char* text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
       if (text == NULL) return tb_raise(tb_py.internal_error, "%R is no name of an output", name) != NULL;
-      Py_INCREF(value);  // writing may run Python code, which may change the dict
+      Py_INCREF(name);  // writing may run Python code, which may change the dict
+      Py_INCREF(value);
       bool written = tb_output_write(record, text, value);
       Py_DECREF(value);
+      Py_DECREF(name);
       if (!written) return false;
     }
     return true;

@@ -61,24 +61,23 @@ static TRITONSERVER_Error* response_output(tb_record* record, tb_output* output)
 
 tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
 {
-  const char* wrong = record->answered ? "the request was already answered"
-    : record->building                 ? "another thread is making an output of this request: make them one after another"
-    : tb_output_find(record, spec)     ? "it was already handed out for this request"
-                                       : NULL;
+  const char* wrong = record->building ? "another thread is making an output of this request: make them one after another"
+    : tb_output_find(record, spec) ? "it was already handed out for this request"
+                                   : NULL;
   if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
   tb_output* output = malloc(sizeof *output + ndim * sizeof *shape);
   if (output == NULL) return (void*)PyErr_NoMemory();
   *output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
   memcpy(output->shape, shape, ndim * sizeof *shape);
   TRITONSERVER_Error* error;
+  record->building = true;  // also with the GIL held: an allocator written in Python gives it up
   if (nbytes < LARGE) error = response_output(record, output);
   else {
-    record->building = true;
     Py_BEGIN_ALLOW_THREADS  // the frontend may clear the whole buffer
     error = response_output(record, output);
     Py_END_ALLOW_THREADS
-    record->building = false;
   }
+  record->building = false;
   if (error == NULL) {
     output->next = record->outputs;
     return record->outputs = output;

@@ -171,11 +171,11 @@ static PyObject* scratch_tensor(const tb_spec* spec, const int64_t* shape, uint3
 
 static bool parse_shape(PyObject* given, int64_t* shape, uint32_t* ndim)
 {
-  PyObject* dims = PySequence_Fast(given, "shape must be a sequence of integers");
+  PyObject* dims = PySequence_Tuple(given);  // not the list itself: a dimension's __index__ may change it
   if (dims == NULL) return false;
-  Py_ssize_t count = PySequence_Fast_GET_SIZE(dims);
+  Py_ssize_t count = PyTuple_GET_SIZE(dims);
   for (Py_ssize_t i = 0; i < count && i < PyBUF_MAX_NDIM; i++) {
-    PyObject* dim = PyNumber_Index(PySequence_Fast_GET_ITEM(dims, i));
+    PyObject* dim = PyNumber_Index(PyTuple_GET_ITEM(dims, i));
     shape[i] = dim ? PyLong_AsLongLong(dim) : -1;
     Py_XDECREF(dim);
     if (PyErr_Occurred()) break;
@@ -207,10 +207,16 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
     return tb_raise(tb_py.internal_error, "output '%s' is BYTES, whose size is not known ahead: return it in the Response", name);
   uint64_t nbytes = (uint64_t)tb_elements(shape, ndim) * tb_itemsize(spec->dtype);
   if (!tb_record_wants(record, name)) return scratch_tensor(spec, shape, ndim, nbytes);
+  if (record->answered) return tb_raise(tb_py.internal_error, "output '%s': the request was already answered", name);
+  tb_keep(&record->reply);  // execute may end, on its thread, before the output is made on this one
   tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes);
-  if (output == NULL) return NULL;
-  tb_view view = {&record->reply, spec->name, spec->dtype, output->shape, ndim, output->data, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
-  return tb_tensor_new(&view);
+  PyObject* tensor = NULL;
+  if (output != NULL) {
+    tb_view view = {&record->reply, spec->name, spec->dtype, output->shape, ndim, output->data, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
+    tensor = tb_tensor_new(&view);
+  }
+  tb_drop_with_gil(&record->reply);
+  return tensor;
 }
 
 static PyGetSetDef getters[] = {
