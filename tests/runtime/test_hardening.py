@@ -126,3 +126,36 @@ def test_a_shape_may_change_while_it_is_read(serve):
     )
     with pytest.raises(RuntimeError, match=r"shape .4, 1, 1, 1"):
         served.infer({"IN": X})
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("y", [[0, 1], [2, 3]]),
+        ("y.T", [[0, 2], [1, 3]]),
+        ("y[::-1, ::-1]", [[3, 2], [1, 0]]),
+        ("y[:1]", None),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 200])  # each element size x size: with and without the GIL
+def test_an_output_written_in_place_and_returned_in_another_order(serve, returned, expected, size):
+    served = serve(
+        f"""
+        @hookimpl
+        def execute(requests):
+            x = requests[0]["IN"].numpy()
+            y = requests[0].output("OUT", x.shape).numpy()
+            y[:] = x
+            return [Response({{"OUT": {returned}}})]
+        """,
+        inputs={"IN": ("FP32", [-1, -1])},
+        outputs={"OUT": ("FP32", [-1, -1])},
+    )
+    x = np.repeat(np.repeat(X.reshape(2, 2), size, 0), size, 1)
+    if expected is None:
+        with pytest.raises(
+            RuntimeError, match=r"asked for with one shape by Request\.output and returned with another"
+        ):
+            served.infer({"IN": x})
+        return
+    assert served.infer({"IN": x})["OUT"][::size, ::size].tolist() == expected

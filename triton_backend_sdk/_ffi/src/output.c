@@ -27,7 +27,7 @@ static void shape_text(char* text, size_t size, bool batch, const int64_t* shape
 bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim)
 {
   uint32_t skip = record->instance->batching;
-  bool fits = ndim == spec->ndim + skip && (!skip || shape[0] == record->batch_size) && tb_elements(shape, ndim) >= 0;
+  bool fits = ndim <= PyBUF_MAX_NDIM && ndim == spec->ndim + skip && (!skip || shape[0] == record->batch_size) && tb_elements(shape, ndim) >= 0;
   for (uint32_t i = 0; fits && i < spec->ndim; i++) fits = spec->dims[i] < 0 || spec->dims[i] == shape[i + skip];
   if (fits) return true;
   char given[512], wanted[512];
@@ -113,11 +113,25 @@ static void copy_strided(char* target, const char* data, const tb_source* source
   }
 }
 
-static void copy(tb_output* output, const tb_source* source)
+static bool overlaps(const tb_output* output, const tb_source* source)
 {
-  if (output->nbytes == 0) return;
-  if (tb_source_is_compact(source)) memmove(output->data, source->data, output->nbytes);
-  else copy_strided(output->data, source->data, source, 0, (int64_t)output->nbytes);
+  const char *low = source->data, *high = source->data + source->itemsize, *target = output->data;
+  for (uint32_t i = 0; i < source->ndim; i++) *(source->strides[i] < 0 ? &low : &high) += source->strides[i] * (source->shape[i] - 1);
+  return low < target + output->nbytes && target < high;
+}
+
+// Needs no GIL. False: no memory to turn an output around in its own place.
+static bool copy(tb_output* output, const tb_source* source)
+{
+  if (output->nbytes == 0) return true;
+  if (tb_source_is_compact(source)) return memmove(output->data, source->data, output->nbytes) != NULL;
+  char* aside = overlaps(output, source) ? malloc(output->nbytes) : output->data;
+  if (aside == NULL) return false;
+  copy_strided(aside, source->data, source, 0, (int64_t)output->nbytes);
+  if (aside == output->data) return true;
+  memcpy(output->data, aside, output->nbytes);
+  free(aside);
+  return true;
 }
 
 // --- one output ------------------------------------------------------------------------------------------------------
@@ -140,15 +154,16 @@ static bool source_size(const tb_spec* spec, PyObject* value, const tb_source* s
 
 static bool fill(tb_output* output, const tb_source* source)
 {
+  bool copied = true;
   if (source->objects) return tb_bytes_write(source, output->data, output->nbytes);
-  if (output->spec->dtype == TRITONSERVER_TYPE_BYTES) memcpy(output->data, source->data, output->nbytes);
-  else if (output->nbytes < LARGE) copy(output, source);
+  if (output->spec->dtype == TRITONSERVER_TYPE_BYTES) memmove(output->data, source->data, output->nbytes);
+  else if (output->nbytes < LARGE) copied = copy(output, source);
   else {
     Py_BEGIN_ALLOW_THREADS
-    copy(output, source);
+    copied = copy(output, source);
     Py_END_ALLOW_THREADS
   }
-  return true;
+  return copied || PyErr_NoMemory() != NULL;
 }
 
 static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value, const tb_source* source)
@@ -157,15 +172,12 @@ static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value
   if (!tb_output_check_shape(record, spec, source->shape, source->ndim)) return false;
   tb_output* output = tb_output_find(record, spec);
   uint64_t nbytes;
-  if (output == NULL) {
-    if (!source_size(spec, value, source, &nbytes)) return false;
-    output = tb_output_new(record, spec, source->shape, source->ndim, nbytes);
-    return output != NULL && fill(output, source);
-  }
-  if (output->data == source->data) return true;  // written in place through Request.output
-  if (memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) == 0) return fill(output, source);
-  tb_raise(tb_py.internal_error, "output '%s' was asked for with one shape by Request.output and returned with another", spec->name);
-  return false;
+  if (!source_size(spec, value, source, &nbytes)) return false;
+  if (output == NULL) output = tb_output_new(record, spec, source->shape, source->ndim, nbytes);
+  else if (nbytes != output->nbytes || memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) != 0)
+    return tb_raise(tb_py.internal_error, "output '%s' was asked for with one shape by Request.output and returned with another", spec->name) != NULL;
+  else if (output->data == source->data && tb_source_is_compact(source)) return true;  // written in place
+  return output != NULL && fill(output, source);
 }
 
 // The reason comes from where the value was looked at; here it gets the output's name.
