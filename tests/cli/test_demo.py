@@ -3,6 +3,8 @@ import re
 import subprocess
 import sys
 
+from triton_backend_sdk.cli.demo import _what_next
+
 
 def demo(into):
     return subprocess.run(
@@ -37,3 +39,15 @@ def test_a_folder_that_no_demo_wrote_is_left_alone(tmp_path):
     assert result.returncode == 1
     assert "hello" in result.stderr
     assert (tmp_path / "hello" / "mine.txt").read_text() == "precious"
+
+
+def test_where_the_commands_are_is_told_to_who_has_not_activated_the_venv(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.chdir(tmp_path)
+    _what_next(tmp_path / "hello")
+    assert capsys.readouterr().out.splitlines()[1] == "  source .venv/bin/activate"
+
+    monkeypatch.setenv("VIRTUAL_ENV", str(tmp_path / ".venv"))
+    _what_next(tmp_path / "hello")
+    assert "activate" not in capsys.readouterr().out

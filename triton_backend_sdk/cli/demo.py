@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -45,8 +46,8 @@ def command(into: Path) -> None:
     nothing else is. No process is left behind.
     """
     project = _scaffold(into)
-    _server()
     backends = _build(project)
+    _server()
     with _step("start tritonserver on it") as done:
         server = TritonServer(project.model_repository, backend_directory=backends)
         server.start()
@@ -135,6 +136,9 @@ def _ask(server: TritonServer) -> None:
 
 def _what_next(root: Path) -> None:
     console.out.rule("[bold]what to type next", align="left")
+    if sys.prefix != sys.base_prefix and "VIRTUAL_ENV" not in os.environ:
+        activate = os.path.relpath(Path(sys.prefix, "bin", "activate"))
+        console.copyable(f"  source {shlex.quote(activate)}")
     console.copyable(f"  cd {shlex.quote(os.path.relpath(root))}")
     console.copyable(f"  $EDITOR {NAME}/plugin.py           # make it yours")
     console.copyable("  tbsdk serve                       # the same server, until Ctrl-C")
