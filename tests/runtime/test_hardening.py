@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import mmap
+import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+
+from triton_backend_sdk.testing.wire import Raw
 
 X = np.arange(4, dtype=np.float32)
 IDENTITY = """
@@ -159,3 +164,71 @@ def test_an_output_written_in_place_and_returned_in_another_order(serve, returne
             served.infer({"IN": x})
         return
     assert served.infer({"IN": x})["OUT"][::size, ::size].tolist() == expected
+
+
+def test_a_bytes_array_that_shrinks_while_it_is_written(serve):
+    served = serve(
+        """
+        import threading, time
+        values = np.array([b"x" * 1000] * 200, dtype=object)
+        go_on = True
+        def change():
+            while go_on:
+                values[100:] = b"x"
+                time.sleep(0)
+                values[100:] = b"x" * 1000
+                time.sleep(0)
+        threading.Thread(target=change, daemon=True).start()
+        @hookimpl
+        def execute(requests):
+            return [Response({"OUT": values})]
+        """,
+        outputs={"OUT": ("BYTES", [-1])},
+    )
+    try:
+        for _ in range(200):
+            try:
+                assert served.infer({"IN": X})["OUT"].size == 200
+            except RuntimeError as error:
+                if "the array changed while it was written" not in str(error):
+                    raise
+    finally:
+        served.module.go_on = False
+
+
+CLIENT = """
+import mmap, sys, time
+end = time.monotonic() + 30
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
+    while time.monotonic() < end:
+        shared[3] = 0x7F
+        shared[3] = 0
+"""
+
+
+def test_a_bytes_input_whose_client_changes_it_in_shared_memory(serve, tmp_path):
+    served = serve(
+        """
+        @hookimpl
+        def execute(requests):
+            for _ in range(2000):
+                try:
+                    requests[0]["IN"].numpy()
+                except InvalidArgError as error:
+                    assert "malformed" in str(error) or "changed while" in str(error)
+            return [Response({"OUT": np.zeros(1, np.float32)})]
+        """,
+        inputs={"IN": ("BYTES", [-1])},
+    )
+    (tmp_path / "shared").write_bytes(b"\x04\0\0\0abcd")
+    with (tmp_path / "shared").open("r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
+        client = subprocess.Popen([sys.executable, "-c", CLIENT, str(tmp_path / "shared")])
+        try:
+            for _ in range(20):
+                with contextlib.suppress(ValueError):  # where it is looked at before the plugin is called
+                    served.infer({"IN": Raw(memoryview(shared), "BYTES", [1])})
+        finally:
+            client.kill()
+            client.wait()
+        assert served.core.wait_released(5)
+        gc.collect()  # the array over the mapping

@@ -30,11 +30,14 @@ PyObject* tb_bytes_parse(const tb_view* view, PyObject* shape)
     return NULL;
   }
   PyObject** slots = buffer.buf;
-  const char* at = view->data;
+  const char *at = view->data, *end = at + view->nbytes;
   for (int64_t i = 0; i < count; i++) {
-    uint32_t length;
-    memcpy(&length, at, sizeof length);
-    PyObject* element = PyBytes_FromStringAndSize(at + sizeof length, length);
+    uint32_t length = 0;
+    bool fits = (size_t)(end - at) >= sizeof length;
+    if (fits) memcpy(&length, at, sizeof length);
+    fits = fits && (size_t)(end - at) - sizeof length >= length;  // once more: the client can write to shared memory
+    PyObject* element = fits ? PyBytes_FromStringAndSize(at + sizeof length, length)
+      : tb_raise(tb_py.invalid_arg_error, "BYTES tensor '%s' changed while it was read", view->name);
     if (element == NULL) {
       Py_CLEAR(array);
       break;
@@ -101,5 +104,7 @@ bool tb_bytes_write(const tb_source* source, char* target, uint64_t size)
     target += sizeof prefix + length;
     size -= sizeof prefix + (uint64_t)length;
   }
-  return true;
+  if (size == 0) return true;
+  PyErr_SetString(PyExc_RuntimeError, "the array changed while it was written");
+  return false;
 }
