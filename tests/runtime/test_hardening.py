@@ -232,3 +232,31 @@ def test_a_bytes_input_whose_client_changes_it_in_shared_memory(serve, tmp_path)
             client.wait()
         assert served.core.wait_released(5)
         gc.collect()  # the array over the mapping
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        'requests[0]["IN"].numpy()',
+        'requests[0]["IN"].__dlpack__(max_version=(1, 0))',
+        'requests[0].output("OUT", [4]).numpy()',
+        pytest.param('np.from_dlpack(requests[0].output("OUT", [4]))', id="from_dlpack"),
+    ],
+)
+def test_the_last_view_may_end_while_an_exception_passes(serve, view):
+    served = serve(
+        f"""
+        kept = []
+        @hookimpl
+        def execute(requests):
+            if kept:
+                (kept.pop(), 1 / 0)
+            kept.append({view})
+            return [Response({{"OUT": requests[0]["IN"]}})]
+        """
+    )
+    first = served.send({"IN": X})
+    assert until(lambda: "still holds an array" in served.log)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError: division by zero"):
+        served.infer({"IN": X})
+    assert first.result(5)["OUT"].tolist() == X.tolist()

@@ -42,7 +42,7 @@ typedef struct {
 // Runs on whatever thread the consumer ends on, with or without the GIL.
 static void export_delete(export* self)
 {
-  if (self->owner != NULL) tb_drop(self->owner);
+  if (self->owner != NULL) tb_drop_anywhere(self->owner);
   free(self->copied);
   free(self);
 }
@@ -56,8 +56,6 @@ static void capsule_unused(PyObject* capsule)
   if (PyCapsule_IsValid(capsule, "dltensor_versioned")) self = PyCapsule_GetPointer(capsule, "dltensor_versioned");
   else if (PyCapsule_IsValid(capsule, "dltensor")) self = PyCapsule_GetPointer(capsule, "dltensor");
   else return;
-  if (self->owner != NULL) tb_drop_with_gil(self->owner);
-  self->owner = NULL;
   export_delete(self);
 }
 

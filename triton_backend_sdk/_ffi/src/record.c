@@ -69,9 +69,19 @@ static void send_response(tb_owner* reply)
 void tb_drop_with_gil(tb_owner* owner)
 {
   if (!tb_drop_is_last(owner)) return;
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);  // a view may end while an exception passes, and Triton may call Python
   Py_BEGIN_ALLOW_THREADS
   owner->destroy(owner);
   Py_END_ALLOW_THREADS
+  PyErr_Restore(type, value, traceback);
+}
+
+void tb_drop_anywhere(tb_owner* owner)
+{
+  PyThreadState* current = _PyThreadState_UncheckedGet();
+  if (current != NULL && current == PyGILState_GetThisThreadState()) tb_drop_with_gil(owner);
+  else tb_drop(owner);
 }
 
 // A request whose bytes do not fit its own shape fails here, alone, before a plugin could trip over it.

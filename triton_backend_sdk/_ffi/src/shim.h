@@ -26,6 +26,7 @@ static inline void tb_drop(tb_owner* owner)
   if (tb_drop_is_last(owner)) owner->destroy(owner);
 }
 void tb_drop_with_gil(tb_owner* owner);  // destroys with the GIL released: Triton may call back or wait
+void tb_drop_anywhere(tb_owner* owner);  // the same where this thread has the GIL
 
 // --- a model instance, as the request path needs it ------------------------------------------------------------------
 typedef struct {
