@@ -5,6 +5,7 @@ C calls these through cffi (``_ffi/decl/exports.h``); a batch goes another way (
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import logging
@@ -50,8 +51,9 @@ def entrypoint(function: Callable[[Runtime, Any], None]) -> Callable[[Runtime, A
         try:
             function(runtime, handle)
         except BaseException as error:
-            code, message = errors.describe(error)
-            logger.error("%s: %s\n%s", function.__name__, message, traceback_text(error))
+            code, message = _code_and_message(error)
+            with contextlib.suppress(Exception):  # else cffi would return NULL, which is success
+                logger.error("%s: %s\n%s", function.__name__, message, traceback_text(error))
             return runtime.api.error(code, message)
         return runtime.api.ffi.NULL
 
@@ -156,12 +158,21 @@ class Runtime:
 
 def _describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:
     """Give C the code and message for the client; the traceback goes to the log."""
-    code, message = errors.describe(error)
+    code, message = _code_and_message(error)
     if error.__traceback__ is not None:
         instance.logger.error("%s: execute failed: %s\n%s", instance.name, message, traceback_text(error))
     else:
         instance.logger.error("%s: a request failed: %s", instance.name, message)
     return code, message
+
+
+def _code_and_message(error: BaseException) -> tuple[int, str]:
+    """Describe an exception in text that C can take, whatever its author made of it."""
+    try:
+        code, message = errors.describe(error)
+        return int(code), str(message).encode(errors="replace").decode().replace("\0", "\\0")
+    except Exception:
+        return errors.InternalError.code, type(error).__name__
 
 
 def traceback_text(error: BaseException) -> str:
@@ -170,8 +181,12 @@ def traceback_text(error: BaseException) -> str:
     They hold arrays, and arrays hold requests; a logging handler that keeps its records would keep those too.
     """
     text = "".join(traceback.format_exception(error)).rstrip()
-    seen: BaseException | None = error
-    while seen is not None:
-        seen.__traceback__ = None
-        seen = seen.__cause__ or seen.__context__
+    chain: list[BaseException | None] = [error]
+    cleared: set[int] = set()
+    while chain:
+        link = chain.pop()
+        if link is not None and id(link) not in cleared:  # `raise error from error` closes a ring
+            cleared.add(id(link))
+            link.__traceback__ = None
+            chain += [link.__cause__, link.__context__]
     return text

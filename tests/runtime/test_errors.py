@@ -53,8 +53,8 @@ def works_again(served):
         ("SystemExit(3)", 1, "SystemExit: 3"),
         ("KeyboardInterrupt()", 1, "KeyboardInterrupt"),
         ("GeneratorExit()", 1, "GeneratorExit"),
-        ('ExceptionWithoutStr()', 1, "describing its exception failed"),
-        ('ValueError("\\ud800 \\0 zero")', 1, "describing its exception failed"),
+        ('ExceptionWithoutStr()', 1, "ExceptionWithoutStr"),
+        ('ValueError("\\ud800 \\0 zero")', 3, "ValueError: ? \\0 zero"),
         ("ValueError()", 3, "ValueError"),
         ("TritonError()", 1, "TritonError"),
     ],
@@ -75,9 +75,8 @@ def test_an_exception_reaches_the_client_with_its_code_and_name(serve, raised, c
         message,
     ) or message in caught.value.message
     assert caught.value.code == code
-    if "describing" not in message:
-        assert "Traceback" in served.log
-        assert "plugin.py" in served.log
+    assert "Traceback" in served.log
+    assert "plugin.py" in served.log
     works_again(served)
 
 

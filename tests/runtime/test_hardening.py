@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from triton_backend_sdk.errors import TritonError
 from triton_backend_sdk.testing.wire import Raw
 
 X = np.arange(4, dtype=np.float32)
@@ -260,3 +261,49 @@ def test_the_last_view_may_end_while_an_exception_passes(serve, view):
     with pytest.raises(RuntimeError, match="ZeroDivisionError: division by zero"):
         served.infer({"IN": X})
     assert first.result(5)["OUT"].tolist() == X.tolist()
+
+
+BAD_MESSAGES = {
+    "InvalidArgError(404)": "^404$",
+    "InvalidArgError(OSError('no'))": "^no$",
+    "InvalidArgError(chr(0xdc80) + ' a' + chr(0) + 'b')": r"^\? a\\0b$",
+    "Speechless()": "^Speechless$",
+}
+SPEECHLESS = """
+class Speechless(ValueError):
+    def __str__(self):
+        raise RuntimeError("no words")
+"""
+
+
+@pytest.mark.parametrize("error", BAD_MESSAGES)
+def test_an_exception_with_a_bad_message_still_tells_its_client(serve, error):
+    served = serve(f"{SPEECHLESS}\n@hookimpl\ndef execute(requests):\n    raise {error}")
+    with pytest.raises((ValueError, RuntimeError), match=BAD_MESSAGES[error]):
+        served.infer({"IN": X})
+
+
+@pytest.mark.parametrize("error", BAD_MESSAGES)
+@pytest.mark.parametrize("hook", ["model_initialize", "initialize"])
+def test_an_exception_with_a_bad_message_still_fails_the_load(serve, hook, error):
+    argument = "model" if hook == "model_initialize" else "instance"
+    served = serve(
+        f"{SPEECHLESS}\n@hookimpl\ndef {hook}({argument}):\n    raise {error}\n{IDENTITY}", load=False
+    )
+    with pytest.raises(TritonError, match=BAD_MESSAGES[error].strip("^$")):
+        served.core.load(served.name)
+
+
+def test_an_exception_raised_from_itself(serve):
+    served = serve(
+        """
+        @hookimpl
+        def execute(requests):
+            try:
+                raise KeyError("inner")
+            except KeyError as error:
+                raise error from error
+        """
+    )
+    with pytest.raises(RuntimeError, match="KeyError: 'inner'"):
+        served.infer({"IN": X})
