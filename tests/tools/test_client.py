@@ -13,6 +13,9 @@ from triton_backend_sdk.tools.client import infer, model_metadata
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.metadata import TensorSpec
 from triton_backend_sdk.tools.ports import choose_ports
+from triton_backend_sdk.tools.server import TritonServer
+
+from ..conftest import write_echo_project
 
 
 @pytest.fixture(params=["http", "grpc"])
@@ -80,6 +83,18 @@ def test_an_unknown_model_is_told_with_those_there_are(url, protocol):
     with pytest.raises(HandledError, match=f"no model 'none' at {url}") as caught:
         model_metadata(url, protocol, "none")
     assert caught.value.next_step == "name one that it serves: every, pair, rows, texts"
+
+
+def test_a_model_that_failed_to_load_is_told_with_the_reason(tmp_path, protocol):
+    project = write_echo_project(tmp_path, {"lost": ""})
+    (project.model_repository / "lost" / "config.pbtxt").write_text('backend: "nope"')
+    flags = ["--exit-on-error=false"]
+    with TritonServer(project.model_repository, backend_directory=tmp_path, extra_args=flags) as server:
+        url = server.http_url if protocol == "http" else server.grpc_url
+        with pytest.raises(HandledError) as caught:
+            model_metadata(url, protocol, "lost")
+    assert f"the model 'lost' at {url} is UNAVAILABLE: " in caught.value.message
+    assert "unable to find backend library for backend 'nope'" in caught.value.message
 
 
 def test_an_unknown_input_is_told_in_the_servers_words(url, protocol):

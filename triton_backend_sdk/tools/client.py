@@ -53,10 +53,8 @@ def model_metadata(
         except _server_exception() as error:
             if "unknown model" not in str(error.message()):
                 raise
-            raise HandledError(
-                f"no model {model!r}{f' version {version}' if version else ''} at {url}",
-                f"name one that it serves: {_names(client, as_json) or '(it serves none)'}",
-            ) from error
+            name = f"{model!r}{f' version {version}' if version else ''}"
+            raise _not_served(name, url, _index(client, as_json), model) from error
     return ModelMetadata.of(metadata, config.get("config", config))
 
 
@@ -187,10 +185,24 @@ def _late(address: str, protocol: Protocol, timeout: float) -> HandledError:
     )
 
 
-def _names(client: Any, options: Mapping[str, Any]) -> str:
+def _index(client: Any, options: Mapping[str, Any]) -> list[dict[str, str]]:
     index = client.get_model_repository_index(**options)
-    rows = index.get("models", []) if isinstance(index, dict) else index
-    return ", ".join(sorted({row["name"] for row in rows if row.get("state") == "READY"}))
+    rows: list[dict[str, str]] = index.get("models", []) if isinstance(index, dict) else index
+    return rows
+
+
+def _not_served(name: str, url: str, index: Sequence[Mapping[str, str]], model: str) -> HandledError:
+    for row in index:
+        if row["name"] == model and row.get("state") not in {None, "READY"}:
+            reason = f": {row['reason']}" if row.get("reason") else ""
+            return HandledError(
+                f"the model {name} at {url} is {row['state']}{reason}",
+                "mend it and load it again; the server's log says more",
+            )
+    ready = ", ".join(sorted({row["name"] for row in index if row.get("state") == "READY"}))
+    return HandledError(
+        f"no model {name} at {url}", f"name one that it serves: {ready or '(it serves none)'}"
+    )
 
 
 def _server_exception() -> Any:
