@@ -90,8 +90,7 @@ def test_what_it_shows_works_and_ctrl_c_stops_it(serve, project):
         "ready; Ctrl-C stops",
         "http     http://127.0.0.1:",
         "grpc     127.0.0.1:",
-        "rows ",
-        "READY",
+        "  model    rows version 1  READY",
     ):
         one.wait_for(text)
     one.wait_for("built echo, starting tritonserver")
@@ -131,6 +130,7 @@ def test_a_second_ctrl_c_does_not_wait(serve, tmp_path):
     time.sleep(0.5)
     one.process.send_signal(signal.SIGINT)
     assert one.end(within=5) == 0
+    assert one.lines[-1] == "killed"
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -162,7 +162,8 @@ def test_models_that_fail_can_be_lived_with(serve, tmp_path):
     (broken.model_repository / "lost" / "config.pbtxt").write_text('backend: "nope"')
     one = serve(broken.root, "--", "--exit-on-error=false")
     one.wait_for("tbsdk infer rows")
-    assert "UNAVAILABLE" in one.wait_for("lost  ")
+    one.wait_for("  model    lost version 1  UNAVAILABLE")
+    one.wait_for("           Invalid argument: unable to find backend library for backend 'nope'")
     one.process.send_signal(signal.SIGINT)
     assert one.end() == 0
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from triton_backend_sdk.cli import console
@@ -75,7 +74,8 @@ def command(
     """Build a backend and run the real tritonserver on it.
 
     The server listens on 127.0.0.1, serves the project's model_repository and runs the project's own files,
-    not a copy. Ctrl-C stops it; a second Ctrl-C does not wait for requests in flight.
+    not a copy; start it again after an edit, since a loaded model keeps its code. Ctrl-C stops it; a second
+    Ctrl-C does not wait for requests in flight.
     """
     found = Project.find(project)
     installation = find_server(server)
@@ -130,7 +130,8 @@ def _stop(triton: TritonServer) -> None:
         status = triton.stop()
     except KeyboardInterrupt:
         status = triton.kill()
-    console.say("stopped" if status == 0 else f"stopped with status {status}")
+    ends = {0: "stopped", -signal.SIGTERM: "stopped", -signal.SIGKILL: "killed"}
+    console.say(ends.get(status, f"stopped with status {status}"))
 
 
 @contextlib.contextmanager
@@ -157,17 +158,16 @@ def _log(line: str) -> None:
 def _show(triton: TritonServer, models: Sequence[ModelStatus]) -> None:
     out = console.out
     out.print()
-    out.print("[bold green]ready[/]; Ctrl-C stops")
+    out.print("[bold green]ready[/]; Ctrl-C stops; after an edit, start it again")
     endpoints = {"http": f"http://{triton.http_url}", "grpc": triton.grpc_url, "metrics": triton.metrics_url}
     for name, url in endpoints.items():
         console.copyable(f"  {name:<8} {url}")
-    table = Table(box=None, header_style="bold", padding=(0, 2))
-    for column in ("model", "version", "state", ""):
-        table.add_column(column)
     for model in models:
         style = "green" if model.state == "READY" else "red"
-        table.add_row(model.name, model.version, Text(model.state or "not loaded", style), Text(model.reason))
-    out.print(table)
+        state = Text(model.state or "not loaded", style)
+        out.print(Text(f"  model    {model.name} version {model.version or '-'}  ") + state, soft_wrap=True)
+        if model.reason:
+            console.copyable(f"           {model.reason}")
     for model in models:
         if model.state == "READY":
             _show_calls(triton, model)
