@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +24,7 @@ class PluginPackage:
         self.name = name
         self._folder = directory / name
         self._signature: _Signature | None = None
+        self._loading = threading.Lock()  # Triton loads several models at a time
 
     def load(self) -> ModuleType:
         """Give the module NAME.plugin, imported anew if a file of the package has changed since.
@@ -36,12 +38,13 @@ class PluginPackage:
                 raise NotFoundError(
                     f"no plugin for backend '{self.name}': {path} is missing; run `tbsdk build`"
                 )
-        signature = self._look()
-        if self._signature not in (None, signature) or not self._is_imported():
-            self._forget()
-            self._import_package()
-        self._signature = signature
-        return importlib.import_module(f"{self.name}.plugin")
+        with self._loading:
+            signature = self._look()
+            if self._signature not in (None, signature) or not self._is_imported():
+                self._forget()
+                self._import_package()
+            self._signature = signature
+            return importlib.import_module(f"{self.name}.plugin")
 
     def _look(self) -> _Signature:
         files = (

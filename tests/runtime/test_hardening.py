@@ -7,11 +7,13 @@ import gc
 import mmap
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
+from tests.runtime.conftest import FP32, write_model
 from triton_backend_sdk.errors import TritonError
 from triton_backend_sdk.testing.wire import Raw
 
@@ -58,6 +60,7 @@ def test_views_may_outlive_their_instance(serve):
     del request, output
     served.module.kept.clear()
     assert [future.result(5)["OUT"].tolist() for future in futures] == [[5] * 4] * 6
+    assert served.core.wait_released(5)
     assert served.core.statistics(served.name)["inference_stats"]["success"]["count"] == 6
 
 
@@ -307,3 +310,20 @@ def test_an_exception_raised_from_itself(serve):
     )
     with pytest.raises(RuntimeError, match="KeyError: 'inner'"):
         served.infer({"IN": X})
+
+
+def test_models_that_load_at_a_time_import_their_package_once(serve, tmp_path):
+    served = serve(f"from . import name\n{IDENTITY}", load=False)
+    (served.project.package / "__init__.py").write_text(
+        "import time\n"
+        f"with open({str(tmp_path / 'imports')!r}, 'a') as file:\n    print('once', file=file)\n"
+        "time.sleep(0.3)\nname = __name__\n"
+    )
+    write_model(served.repository, "second", served.name, *FP32)
+    threads = [threading.Thread(target=served.core.load, args=(name,)) for name in (served.name, "second")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert [served.core.is_ready(name) for name in (served.name, "second")] == [True, True]
+    assert (tmp_path / "imports").read_text() == "once\n"
