@@ -6,7 +6,6 @@ import dataclasses
 import json
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from triton_backend_sdk.cli import console
@@ -39,12 +38,11 @@ def command(as_json: bool) -> int:
 
 
 def _show(findings: list[Finding]) -> None:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for column in range(3):
-        table.add_column(overflow="fold", no_wrap=column < 2)
+    width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        table.add_row(_SIGNS[finding.verdict], finding.name, Text(finding.detail))
-    console.out.print(table)
+        sign = _SIGNS[finding.verdict]
+        gap = " " * (6 - len(sign))
+        console.out.print(sign + Text(f"{gap}{finding.name:<{width}}  {finding.detail}"), soft_wrap=True)
     lacks = [finding for finding in findings if finding.mend]
     if lacks:
         console.out.print("\n[bold]What to type:[/]")
