@@ -27,9 +27,11 @@ def execute(requests):
 
 def until(condition, seconds: float = 5.0) -> bool:
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.002)
-    return bool(condition())
+    return True
 
 
 def test_views_may_outlive_their_instance(serve):
@@ -228,6 +230,7 @@ def test_a_bytes_input_whose_client_changes_it_in_shared_memory(serve, tmp_path)
     with (tmp_path / "shared").open("r+b") as file, mmap.mmap(file.fileno(), 8) as shared:
         client = subprocess.Popen([sys.executable, "-c", CLIENT, str(tmp_path / "shared")])
         try:
+            assert until(lambda: shared[3] == 0x7F)
             for _ in range(20):
                 with contextlib.suppress(ValueError):  # where it is looked at before the plugin is called
                     served.infer({"IN": Raw(memoryview(shared), "BYTES", [1])})
@@ -327,3 +330,28 @@ def test_models_that_load_at_a_time_import_their_package_once(serve, tmp_path):
         thread.join(10)
     assert [served.core.is_ready(name) for name in (served.name, "second")] == [True, True]
     assert (tmp_path / "imports").read_text() == "once\n"
+
+
+def test_what_a_thread_keeps_for_itself_may_ask_for_the_gil_when_the_thread_ends(serve):
+    served = serve(
+        """
+        import ctypes, threading
+        class Asks:
+            def __del__(self):
+                state = ctypes.pythonapi.PyGILState_Ensure()  # as pybind11 and torch do
+                ctypes.pythonapi.PyGILState_Release(state)
+                ended.append(True)
+        own, ended = threading.local(), []
+        @hookimpl
+        def model_initialize():
+            own.asks = Asks()
+        @hookimpl
+        def execute(requests):
+            return [Response({"OUT": requests[0]["IN"]})]
+        """
+    )
+    served.infer({"IN": X})
+    module = served.module
+    assert served.core.wait_released(5)
+    served.core.close()
+    assert until(lambda: module.ended)

@@ -10,7 +10,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static enum { ABSENT, STARTED, FAILED, STOPPING, STOPPED } interpreter;  // ABSENT also where the host has a Python of its own
 static char failure[1024];
-static pthread_key_t thread_key;
 static __thread bool thread_known;
 
 uint64_t tb_now(void)
@@ -31,10 +30,14 @@ void tb_log(TRITONSERVER_LogLevel level, const char* format, ...)
   if (error != NULL) TRITONSERVER_ErrorDelete(error);
 }
 
+// What C++ calls for a thread_local: unlike a pthread key's destructor it runs while the thread's keys still hold, by
+// which the objects that end here may look their thread state up.
+extern int __cxa_thread_atexit_impl(void (*)(void*), void*, void*);
+extern void* __dso_handle __attribute__((visibility("hidden")));
+
 static void thread_exits(void* state)
 {
-  if (!Py_IsInitialized()) return;
-  // Not PyGILState_Release: glibc has cleared the key that it would look the state up by.
+  if (!Py_IsInitialized() || getpid() == gettid()) return;  // the main thread ends with the process
   PyEval_RestoreThread(state);
   PyThreadState_Clear(state);
   PyThreadState_DeleteCurrent();
@@ -47,7 +50,7 @@ PyGILState_STATE tb_enter(void)
     thread_known = true;
     if (PyGILState_GetThisThreadState() == NULL) {
       PyGILState_Ensure();
-      pthread_setspecific(thread_key, PyEval_SaveThread());
+      __cxa_thread_atexit_impl(thread_exits, PyEval_SaveThread(), &__dso_handle);
     }
   }
   return PyGILState_Ensure();
@@ -195,8 +198,6 @@ __attribute__((visibility("default"))) const tb_entries* tb_attach(const tb_boot
     snprintf(error, size, "Python does not start: %s", failure);
     return NULL;
   }
-  static bool key_made;
-  if (!key_made) key_made = pthread_key_create(&thread_key, thread_exits) == 0;
   PyGILState_STATE state = tb_enter();
   const tb_entries* entries = attach_package(boot, error, size);
   tb_leave(state);
