@@ -55,9 +55,10 @@ def command(into: Path) -> None:
         for model in server.wait_ready():
             done(f"{model.name} version {model.version} is {model.state}, pid {server.pid}")
         _ask(server)
-    finally:
-        status = server.stop()
-    console.out.print(f"stopped, with exit status {status}")
+    except BaseException:
+        server.kill()  # a request that Ctrl-C has cut off would hold the server for its exit timeout
+        raise
+    console.out.print(f"stopped, with exit status {server.stop()}")
     _what_next(project.root)
 
 
