@@ -96,7 +96,8 @@ static void* interpreter_main(void* executable)
   if (failed) snprintf(failure, sizeof failure, "%s: %s", status.func ? status.func : "Py_InitializeFromConfig", status.err_msg ? status.err_msg : "?");
   // threading takes the thread that first imports it for the main one, and waits for it to end.
   if (!failed) PyRun_SimpleString("import threading");
-  PyThreadState* state = failed ? NULL : PyEval_SaveThread();
+  // Without `site` Python fails, but runs and has the GIL: another backend's copy of this code must not wait for it.
+  PyThreadState* state = failed && !Py_IsInitialized() ? NULL : PyEval_SaveThread();
   pthread_mutex_lock(&lock);
   interpreter = failed ? FAILED : STARTED;
   pthread_cond_broadcast(&changed);
@@ -194,7 +195,8 @@ __attribute__((visibility("default"))) const tb_entries* tb_attach(const tb_boot
     snprintf(error, size, "this Triton has the TRITONBACKEND API %u.%u, but the backend needs 1.19 (server 24.03) or newer, and below 2", major, minor);
     return NULL;
   }
-  if (!Py_IsInitialized() && !start_interpreter(boot->executable)) {
+  // A failed start is not repeated: Python is left half made.
+  if (interpreter == FAILED || (!Py_IsInitialized() && !start_interpreter(boot->executable))) {
     snprintf(error, size, "Python does not start: %s", failure);
     return NULL;
   }
