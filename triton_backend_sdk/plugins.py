@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -120,8 +121,8 @@ def _hooks(owner: Any) -> Iterator[tuple[str, Any]]:
 def _register(manager: pluggy.PluginManager, hooks: _Subset) -> None:
     try:
         manager.register(hooks)
-    except pluggy.PluginValidationError as error:
-        raise InvalidArgError(_mismatch(hooks)) from error
+    except pluggy.PluginValidationError:
+        raise InvalidArgError(_mismatch(hooks)) from None
 
 
 def _mismatch(hooks: _Subset) -> str:
@@ -161,5 +162,8 @@ def _plugin_class(module: ModuleType) -> type | None:
 
 
 def _no_execute(module: ModuleType) -> str:
-    hint = "add `@hookimpl` above `def execute(requests):`"
-    return f"no execute hook found in {module.__file__}: {hint} (from triton_backend_sdk import hookimpl)"
+    found = [name for name, _ in _hooks(module)]
+    hint = "add `@hookimpl` above `def execute(requests):` (from triton_backend_sdk import hookimpl)"
+    for name in difflib.get_close_matches("execute", found, n=1):
+        hint = f"it has a hook '{name}': did you mean 'execute'?"
+    return f"no execute hook found in {module.__file__}: {hint}"

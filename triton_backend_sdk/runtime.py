@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import importlib
 import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pluggy
@@ -25,6 +27,11 @@ from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.plugins import Plugin, execute_caller
 
 logger = logging.getLogger("triton")
+#: Files whose frames tell an author nothing.
+_NOT_THE_AUTHORS = (
+    *(str(Path(str(file)).parent) for file in (__file__, pluggy.__file__, importlib.__file__)),
+    "<frozen importlib",
+)
 
 
 @dataclass
@@ -175,12 +182,21 @@ def _code_and_message(error: BaseException) -> tuple[int, str]:
         return errors.InternalError.code, type(error).__name__
 
 
+def _authors_frames(error: BaseException) -> TracebackType | None:
+    """Skip the frames by which the author's code was reached; none, if there are no others."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_NOT_THE_AUTHORS):
+        frame = frame.tb_next
+    # A SyntaxError tells its place by itself.
+    return frame if frame is not None or isinstance(error, SyntaxError) else error.__traceback__
+
+
 def traceback_text(error: BaseException) -> str:
     """Format a traceback and let go of its frames.
 
     They hold arrays, and arrays hold requests; a logging handler that keeps its records would keep those too.
     """
-    text = "".join(traceback.format_exception(error)).rstrip()
+    text = "".join(traceback.format_exception(type(error), error, _authors_frames(error))).rstrip()
     chain: list[BaseException | None] = [error]
     cleared: set[int] = set()
     while chain:
