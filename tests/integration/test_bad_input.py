@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -267,3 +269,21 @@ def test_atexit_runs_and_prints_show_when_the_server_stops(tmp_path):
         assert works(server, "tidy")
     assert server.returncode == 0
     assert "goodbye from atexit" in server.log_text()
+
+
+def test_a_python_that_lacks_the_runtimes_packages_is_named_with_what_to_install(tmp_path):
+    backend = build_backend(write_project(tmp_path / "projects", "bare", GOOD), tmp_path / "backends")
+    write_model(tmp_path / "models", "bare", "bare", *FP32)
+    bare = tmp_path / "bare-venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True, timeout=60)
+    edit_conf(backend, executable=str(bare / "bin" / "python"))
+    flags = ["--model-control-mode=explicit"]
+    with TritonServer(
+        tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags
+    ) as server:
+        status, error = control(server, "bare", "load")
+        assert status == 400
+        assert "No module named" in error
+        assert f"of {bare}" in error
+        assert "pip install cffi pluggy numpy" in error
+    assert server.returncode == 0

@@ -167,10 +167,15 @@ static const tb_entries* attach_package(const tb_boot* boot, char* error, size_t
     "import sys\n"
     "if 'triton_backend_sdk' not in sys.modules:\n"
     "    sys.path.insert(0, sdk)\n"
-    "from triton_backend_sdk.attach import attach\n"
+    "try:\n"
+    "    from triton_backend_sdk.attach import attach\n"
+    "except ImportError as error:\n"
+    "    where = f'Python {sys.version.split()[0]} of {sys.prefix}'\n"
+    "    hint = f'the backend was built with {executable}, see tbsdk.conf; there, or here: pip install cffi pluggy numpy'\n"
+    "    raise RuntimeError(f'{error} in {where}: {hint}') from None\n"
     "address = attach(native, fingerprint, directory)\n";
   PyObject* globals = Py_BuildValue(
-    "{s:s,s:s,s:s,s:s,s:O}", "sdk", boot->sdk, "native", boot->native, "fingerprint", boot->fingerprint, "directory", boot->directory,
+    "{s:s,s:s,s:s,s:s,s:s,s:O}", "sdk", boot->sdk, "executable", boot->executable, "native", boot->native, "fingerprint", boot->fingerprint, "directory", boot->directory,
     "__builtins__", PyEval_GetBuiltins());
   PyObject* result = globals ? PyRun_String(code, Py_file_input, globals, globals) : NULL;
   const tb_entries* entries = NULL;
