@@ -379,3 +379,86 @@ def test_a_python_that_does_not_start_fails_each_load_at_once(tmp_path, monkeypa
                 answers.append(error.read().decode())
     assert len(answers) >= 2  # the second backend finds Python as `site` left it
     assert all("Python does not start: init_import_site" in answer for answer in answers[:2])
+
+
+def test_gpu_memory_is_never_read_by_the_cpu(serve):
+    served = serve(
+        """
+        import ctypes
+        answers = []
+        @hookimpl
+        def execute(requests):
+            tensor = requests[0]["IN"]
+            response = Response({"OUT": np.zeros(4, np.float32)})
+            # No GPU here: tb_tensor's memory_type and data say that it lies on one, at an address that the CPU has not.
+            ctypes.c_int.from_address(id(tensor) + 80).value = MemoryType.GPU.value
+            ctypes.c_size_t.from_address(id(tensor) + 64).value = 4096
+            assert (tensor.memory_type, tensor.__dlpack_device__()) == (MemoryType.GPU, (2, 0))
+            for how in ({}, {"copy": False}, {"copy": True}, {"max_version": (1, 0), "copy": True}):
+                try:
+                    answers.append("dltensor" in repr(tensor.__dlpack__(**how)))
+                except BufferError as error:
+                    answers.append(str(error))
+            return [response]
+        """
+    )
+    served.infer({"IN": X})
+    refused = "tensor 'IN' is GPU memory, which only its consumer can copy"
+    assert served.module.answers == [True, True, refused, refused]
+
+
+def test_fortran_order_is_not_promised(serve):
+    served = serve(
+        """
+        import ctypes
+        answers = []
+        @hookimpl
+        def execute(requests):
+            tensor = requests[0]["IN"]
+            get = ctypes.pythonapi.PyObject_GetBuffer
+            get.argtypes = [ctypes.py_object, ctypes.c_void_p, ctypes.c_int]
+            for order in (0x40, 0x80, 0x20):  # PyBUF_F_CONTIGUOUS, PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS
+                buffer = ctypes.create_string_buffer(256)
+                try:
+                    get(tensor, buffer, order | 0x18)
+                    ctypes.pythonapi.PyBuffer_Release(buffer)
+                    answers.append("given")
+                except BufferError as error:
+                    answers.append(str(error))
+            return [Response({"OUT": tensor})]
+        """,
+        inputs={"IN": ("FP32", [2, 2])},
+        outputs={"OUT": ("FP32", [2, 2])},
+    )
+    served.infer({"IN": X.reshape(2, 2)})
+    assert served.module.answers == ["tensor 'IN': it is not Fortran contiguous", "given", "given"]
+
+
+def test_no_tensor_or_request_comes_from_nowhere(serve):
+    served = serve(
+        """
+        import copy, pickle
+        def attempts(thing):
+            kind = type(thing)
+            yield lambda: kind()
+            yield lambda: kind.__new__(kind)
+            yield lambda: object.__new__(kind)
+            yield lambda: copy.copy(thing)
+            yield lambda: copy.deepcopy(thing)
+            yield lambda: pickle.dumps(thing)
+            yield lambda: setattr(thing, "__class__", kind.__base__)
+            yield lambda: type("Sub", (kind,), {})
+        made = []
+        @hookimpl
+        def execute(requests):
+            for thing in (requests[0], requests[0]["IN"]):
+                for attempt in attempts(thing):
+                    try:
+                        made.append(attempt())
+                    except TypeError:
+                        pass
+            return [Response({"OUT": requests[0]["IN"]})]
+        """
+    )
+    served.infer({"IN": X})
+    assert served.module.made == []

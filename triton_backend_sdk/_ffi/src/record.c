@@ -180,6 +180,7 @@ bool tb_input_gather(tb_input* input)
     free(target);
     return false;
   }
+  input->memory_type = TRITONSERVER_MEMORY_CPU;  // where its parts were pinned
   input->gathered = target;
   input->data = target;
   return true;

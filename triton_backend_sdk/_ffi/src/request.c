@@ -23,6 +23,7 @@ static void request_dealloc(request* self)
 {
   PyTypeObject* type = Py_TYPE(self);
   tb_record* record = self->record;
+  PyObject_GC_UnTrack(self);  // tracked, as its base class is
   for (uint32_t i = 0; i < record->input_count; i++) Py_XDECREF(self->tensors[i]);
   type->tp_free(self);
   Py_DECREF(type);

@@ -21,6 +21,7 @@ static void tensor_dealloc(tb_tensor* self)
 {
   PyTypeObject* type = Py_TYPE(self);
   tb_owner* owner = self->view.owner;
+  PyObject_GC_UnTrack(self);  // tracked, as its base class is
   type->tp_free(self);
   Py_DECREF(type);
   tb_drop_with_gil(owner);
@@ -44,6 +45,7 @@ static int tensor_getbuffer(tb_tensor* self, Py_buffer* buffer, int flags)
   const char* wrong = view->dtype == TRITONSERVER_TYPE_BYTES ? "BYTES elements have no fixed size; use numpy() or tolist()"
     : view->memory_type == TRITONSERVER_MEMORY_GPU           ? "GPU memory has no buffer protocol; use DLPack"
     : view->readonly && (flags & PyBUF_WRITABLE)             ? "inputs are read-only"
+    : (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && view->ndim > 1 ? "it is not Fortran contiguous"
                                                              : NULL;
   if (wrong != NULL) {
     PyErr_Format(PyExc_BufferError, "tensor '%s': %s", view->name, wrong);
@@ -100,8 +102,9 @@ static PyObject* tensor_dlpack(tb_tensor* self, PyObject* const* args, Py_ssize_
   if (same != 1) return NULL;
   if (self->view.dtype == TRITONSERVER_TYPE_BYTES)
     return PyErr_Format(PyExc_BufferError, "tensor '%s': DLPack has no BYTES; use numpy() or tolist()", self->view.name);
-  bool copy = given[3] == Py_True;
-  if (major < 1 && self->view.readonly && !copy) {
+  bool copy = given[3] == Py_True, gpu = self->view.memory_type == TRITONSERVER_MEMORY_GPU;
+  if (copy && gpu) return PyErr_Format(PyExc_BufferError, "tensor '%s' is GPU memory, which only its consumer can copy", self->view.name);
+  if (major < 1 && self->view.readonly && !copy && !gpu) {
     if (given[3] == Py_False)
       return PyErr_Format(PyExc_BufferError, "tensor '%s' is read-only, which this consumer's DLPack cannot express; allow a copy", self->view.name);
     copy = true;
