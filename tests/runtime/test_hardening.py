@@ -9,16 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from urllib.error import HTTPError
 
 import numpy as np
 import pytest
 
-from tests.runtime.conftest import FP32, write_model, write_project
+from tests.runtime.conftest import FP32, write_model
 from triton_backend_sdk.errors import TritonError
 from triton_backend_sdk.testing.wire import Raw
-from triton_backend_sdk.tools.build import build_backend
-from triton_backend_sdk.tools.server import TritonServer
 
 X = np.arange(4, dtype=np.float32)
 IDENTITY = """
@@ -358,27 +355,6 @@ def test_what_a_thread_keeps_for_itself_may_ask_for_the_gil_when_the_thread_ends
     assert served.core.wait_released(5)
     served.core.close()
     assert until(lambda: module.ended)
-
-
-def test_a_python_that_does_not_start_fails_each_load_at_once(tmp_path, monkeypatch):
-    for name in ("first", "second"):
-        project = write_project(tmp_path / "projects", name, f"from triton_backend_sdk import *\n{IDENTITY}")
-        build_backend(project, tmp_path / "backends")
-        write_model(tmp_path / "models", name, name, *FP32)
-    (tmp_path / "sitecustomize.py").write_text("raise SystemExit")  # Python fails with the GIL held
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    flags = ["--model-control-mode=explicit"]
-    answers = []
-    with TritonServer(
-        tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags
-    ) as server:
-        for name in ("first", "first", "second"):
-            try:
-                server.request(f"/v2/repository/models/{name}/load", method="POST", body={})
-            except HTTPError as error:
-                answers.append(error.read().decode())
-    assert len(answers) >= 2  # the second backend finds Python as `site` left it
-    assert all("Python does not start: init_import_site" in answer for answer in answers[:2])
 
 
 def test_gpu_memory_is_never_read_by_the_cpu(serve):
