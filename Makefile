@@ -47,7 +47,7 @@ soak: $(VENV)/.dev  ## a million requests: does memory stay flat?
 
 sanitize: $(VENV)/.dev  ## the request path's tests with the shim under AddressSanitizer
 	@CFLAGS="-fsanitize=address -g -fno-omit-frame-pointer" LD_PRELOAD=$$($${CC:-gcc} -print-file-name=libasan.so) \
-		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc $(BIN)/python -m pytest -q tests/runtime
+		ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 PYTHONMALLOC=malloc $(BIN)/python -m pytest -q tests/runtime
 
 clean:  ## remove the venv and what was built
 	@rm -rf $(VENV) build
