@@ -61,7 +61,8 @@ class Tensor:
         """Give a DLPack capsule, versioned where ``max_version`` allows it.
 
         A consumer that knows only the legacy capsule cannot be told that an input is read-only, so it gets
-        a copy, or BufferError with ``copy=False``.
+        a copy, or BufferError with ``copy=False``. GPU memory is never copied here: such a consumer gets the
+        view, and ``copy=True`` is refused.
 
         :raises BufferError: BYTES, or another device than the tensor's.
         """

@@ -31,6 +31,7 @@ CFLAGS = (
     "-std=gnu11",
     "-D_GNU_SOURCE",
     "-O2",
+    "-fwrapv",
     "-fPIC",
     "-fvisibility=hidden",
     "-Wall",
