@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -48,9 +49,9 @@ def command(into: Path) -> None:
     project = _scaffold(into)
     backends = _build(project)
     _server()
-    with _step("start tritonserver on it") as done:
-        server = TritonServer(project.model_repository, backend_directory=backends)
-        server.start()
+    done = _step("start tritonserver on it")
+    server = TritonServer(project.model_repository, backend_directory=backends)
+    server.start()
     try:
         for model in server.wait_ready():
             done(f"{model.name} version {model.version} is {model.state}, pid {server.pid}")
@@ -62,21 +63,15 @@ def command(into: Path) -> None:
     _what_next(project.root)
 
 
-class _step:  # noqa: N801  reads as a statement
-    """A headline, and how long what is within took."""
+def _step(title: str) -> Callable[[str], None]:
+    """Write a headline; what it gives writes the step's result and how long it took."""
+    console.out.rule(f"[bold]{title}", align="left")
+    start = time.perf_counter()
 
-    def __init__(self, title: str) -> None:
-        console.out.rule(f"[bold]{title}", align="left")
+    def done(result: str) -> None:
+        console.out.print(f"{result} [dim]({time.perf_counter() - start:.2f} s)[/]", highlight=False)
 
-    def __enter__(self) -> _step:
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def __call__(self, result: str) -> None:
-        console.out.print(f"{result} [dim]({time.perf_counter() - self._start:.2f} s)[/]", highlight=False)
+    return done
 
 
 def _scaffold(into: Path) -> Project:
@@ -84,11 +79,11 @@ def _scaffold(into: Path) -> Project:
     marker = target / ".demo"
     if marker.is_file():
         shutil.rmtree(target)
-    with _step(f"tbsdk new {NAME}") as done:
-        written = new_project(NAME, into)
-        marker.touch()
-        console.out.print(file_tree(f"[bold]{NAME}[/]", written.files))
-        done(f"a backend that already works; this is all of its {NAME}/plugin.py:")
+    done = _step(f"tbsdk new {NAME}")
+    written = new_project(NAME, into)
+    marker.touch()
+    console.out.print(file_tree(f"[bold]{NAME}[/]", written.files))
+    done(f"a backend that already works; this is all of its {NAME}/plugin.py:")
     source = (written.root / NAME / "plugin.py").read_text()
     console.out.print(Syntax(source, "python", background_color="default", word_wrap=True))
     return Project.find(written.root)
@@ -98,41 +93,41 @@ def _server() -> None:
     try:
         found = find_server()
     except HandledError:
-        with _step("tbsdk server install") as done:
-            with console.byte_progress() as progress:
-                install_server(progress)
-            found = find_server()
-            done(f"tritonserver {found.version}, NVIDIA's own binary")
+        done = _step("tbsdk server install")
+        with console.byte_progress() as progress:
+            install_server(progress)
+        found = find_server()
+        done(f"tritonserver {found.version}, NVIDIA's own binary")
 
 
 def _build(project: Project) -> Path:
     backends = project.root / "build" / "backends"
-    with _step("tbsdk build") as done:
-        with console.err.status("compiling") as status:
-            target = build_backend(project, backends, progress=status.update)
-        library = target / f"libtriton_{NAME}.so"
-        done(f"{os.path.relpath(library)}, {library.stat().st_size // 1024} KB")
+    done = _step("tbsdk build")
+    with console.err.status("compiling") as status:
+        target = build_backend(project, backends, progress=status.update)
+    library = target / f"libtriton_{NAME}.so"
+    done(f"{os.path.relpath(library)}, {library.stat().st_size // 1024} KB")
     return backends
 
 
 def _ask(server: TritonServer) -> None:
     protocols: dict[client.Protocol, str] = {"http": server.http_url, "grpc": server.grpc_url}
-    with _step("send it requests with tritonclient"):
-        table = Table(header_style="bold", box=None, padding=(0, 1))
-        for column in ("over", "IN", "OUT", "latency, median", "99 %"):
-            table.add_column(column, no_wrap=True)
-        for protocol, url in protocols.items():
-            result = client.infer(url, protocol, NAME, {"IN": _INPUT})
-            if not np.array_equal(result.outputs["OUT"], 2 * _INPUT):
-                raise HandledError(f"the answer over {protocol} is wrong: {result.outputs['OUT']}")
-            taken = client.latencies(url, protocol, NAME, {"IN": _INPUT}, _REQUESTS)
-            median, tail = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
-            tensors = str(_INPUT.tolist()), str(result.outputs["OUT"].tolist())
-            table.add_row(protocol, *tensors, f"{median:.2f} ms", f"{tail:.2f} ms")
-        console.out.print(table)
-        console.out.print(
-            f"[dim]{_REQUESTS} requests over one connection each; client, network and server together.[/]"
-        )
+    _step("send it requests with tritonclient")
+    table = Table(header_style="bold", box=None, padding=(0, 1))
+    for column in ("over", "IN", "OUT", "latency, median", "99 %"):
+        table.add_column(column, no_wrap=True)
+    for protocol, url in protocols.items():
+        result = client.infer(url, protocol, NAME, {"IN": _INPUT})
+        if not np.array_equal(result.outputs["OUT"], 2 * _INPUT):
+            raise HandledError(f"the answer over {protocol} is wrong: {result.outputs['OUT']}")
+        taken = client.latencies(url, protocol, NAME, {"IN": _INPUT}, _REQUESTS)
+        median, tail = taken[len(taken) // 2], taken[len(taken) * 99 // 100]
+        tensors = str(_INPUT.tolist()), str(result.outputs["OUT"].tolist())
+        table.add_row(protocol, *tensors, f"{median:.2f} ms", f"{tail:.2f} ms")
+    console.out.print(table)
+    console.out.print(
+        f"[dim]{_REQUESTS} requests over one connection each; client, network and server together.[/]"
+    )
 
 
 def _what_next(root: Path) -> None:
