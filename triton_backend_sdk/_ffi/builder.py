@@ -81,6 +81,10 @@ def fingerprint() -> str:
 
 
 def find_compiler() -> list[str]:
+    """Give the command of a C compiler: $CC, the one that built this Python, or a usual one on PATH.
+
+    :raises BuildError: there is none.
+    """
     command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     candidates = [command, ["cc"], ["gcc"], ["clang"]]
     for candidate in candidates:
@@ -91,6 +95,10 @@ def find_compiler() -> list[str]:
 
 
 def check_headers() -> Path:
+    """Give the folder of Python.h.
+
+    :raises BuildError: this Python came without it.
+    """
     include = Path(sysconfig.get_path("include"))
     if (include / "Python.h").is_file():
         return include
@@ -173,9 +181,8 @@ def cached_shim(cache: Path, progress: Callable[[str], None]) -> Shim:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         compile_shim(Path(scratch) / "shim")
         try:
-            os.replace(
-                Path(scratch) / "shim", folder
-            )  # whole or not at all: another process may be at it too
+            # Whole or not at all: another process may be at it too.
+            os.replace(Path(scratch) / "shim", folder)
         except OSError:
             if not shim.native.is_file():
                 raise
