@@ -18,13 +18,14 @@ import sys
 from importlib.machinery import ExtensionFileLoader
 from typing import Any
 
-from triton_backend_sdk import errors, outputs, tensor
+from triton_backend_sdk import errors, outputs
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import MemoryType
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
 from triton_backend_sdk.runtime import Runtime
+from triton_backend_sdk.tensor import Tensor
 
 
 def attach(native: str, fingerprint: str, directory: str) -> int:
@@ -49,13 +50,13 @@ def _attach_first(native: str, fingerprint: str) -> Any:
     hot = _import_extension("triton_backend_sdk._hot", native)
     hot.install(
         {
-            "Tensor": tensor.Tensor,
+            "Tensor": Tensor,
             "Request": Request,
             "Response": Response,
             "datatypes": sorted(DataType, key=lambda dtype: dtype.c_value),
             "datatype_of": DataType.of,
             "memory_types": list(MemoryType),
-            "as_numpy_dtype": tensor.as_numpy_dtype,
+            "as_numpy_dtype": DataType.numpy,
             "coerce": outputs.coerce,
             **{name: getattr(errors, name) for name in ("InternalError", "NotFoundError", "InvalidArgError")},
             "UnsupportedError": errors.UnsupportedError,

@@ -35,6 +35,12 @@ _NOT_THE_AUTHORS = (
 
 
 @dataclass
+class _LoadedBackend:
+    backend: Backend
+    package: PluginPackage
+
+
+@dataclass
 class _LoadedModel:
     model: Model
     plugin: Plugin
@@ -73,8 +79,7 @@ class Runtime:
     def __init__(self, api: Api, hot: Any) -> None:
         self.api = api
         self._hot = hot
-        self._backends: dict[int, Backend] = {}
-        self._packages: dict[int, PluginPackage] = {}
+        self._backends: dict[int, _LoadedBackend] = {}
         self._models: dict[int, _LoadedModel] = {}
         self._instances: dict[int, _LoadedInstance] = {}
 
@@ -86,28 +91,30 @@ class Runtime:
         config = api.backend_config(handle).get("cmdline", {})
         name = api.text(lib.TRITONBACKEND_BackendName, handle)
         directory = Path(api.path(lib.TRITONBACKEND_BackendArtifacts, handle))
-        self._backends[api.address(handle)] = Backend(name, config, directory)
-        self._packages[api.address(handle)] = PluginPackage(name, directory)
+        self._backends[api.address(handle)] = _LoadedBackend(
+            Backend(name, config, directory), PluginPackage(name, directory)
+        )
 
     @entrypoint
     def finalize(self, handle: Any) -> None:
         """See TRITONBACKEND_Finalize."""
         del self._backends[self.api.address(handle)]
-        del self._packages[self.api.address(handle)]
 
     @entrypoint
     def model_initialize(self, handle: Any) -> None:
         """See TRITONBACKEND_ModelInitialize."""
         api, lib = self.api, self.api.lib
-        backend = api.address(api.get(lib.TRITONBACKEND_ModelBackend, handle, "TRITONBACKEND_Backend *"))
+        loaded = self._backends[
+            api.address(api.get(lib.TRITONBACKEND_ModelBackend, handle, "TRITONBACKEND_Backend *"))
+        ]
         model = Model(
             name=api.text(lib.TRITONBACKEND_ModelName, handle),
             version=int(api.get(lib.TRITONBACKEND_ModelVersion, handle, "uint64_t")),
             directory=Path(api.path(lib.TRITONBACKEND_ModelRepository, handle)),
             config=api.model_config(handle),
-            backend=self._backends[backend],
+            backend=loaded.backend,
         )
-        plugin = Plugin(self._packages[backend].load())
+        plugin = Plugin(loaded.package.load())
         manager = plugin.model_manager(model)
         manager.hook.model_initialize(model=model)
         self._models[api.address(handle)] = _LoadedModel(model, plugin, manager)

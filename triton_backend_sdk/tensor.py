@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from triton_backend_sdk.dtypes import DataType
@@ -86,8 +85,3 @@ class Tensor:
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name!r} {self.dtype.value} {list(self.shape)}>"
-
-
-def as_numpy_dtype(dtype: DataType) -> np.dtype[Any]:
-    """Give the NumPy dtype of a datatype; the C code asks once per datatype."""
-    return dtype.numpy()
