@@ -16,6 +16,14 @@ PyObject* tb_raise(PyObject* type, const char* format, ...)
   return NULL;
 }
 
+PyTypeObject* tb_type_new(PyObject* module, PyType_Spec* spec, PyObject* base)
+{
+  PyObject* bases = PyTuple_Pack(1, base);
+  PyObject* type = bases ? PyType_FromModuleAndSpec(module, spec, bases) : NULL;
+  Py_XDECREF(bases);
+  return (PyTypeObject*)type;
+}
+
 static bool fetch(PyObject** slot, PyObject* names, const char* name)
 {
   *slot = PyMapping_GetItemString(names, name);

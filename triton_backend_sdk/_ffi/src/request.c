@@ -247,8 +247,5 @@ static PyType_Slot slots[] = {
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base)
 {
   PyType_Spec spec = {"triton_backend_sdk._hot.Request", sizeof(request), sizeof(PyObject*), Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
-  PyObject* bases = PyTuple_Pack(1, base);
-  PyObject* type = bases ? PyType_FromModuleAndSpec(module, &spec, bases) : NULL;
-  Py_XDECREF(bases);
-  return (PyTypeObject*)type;
+  return tb_type_new(module, &spec, base);
 }

@@ -139,6 +139,7 @@ typedef struct {
 
 PyObject* tb_tensor_new(const tb_view* view);
 PyObject* tb_request_new(tb_record* record);
+PyTypeObject* tb_type_new(PyObject* module, PyType_Spec* spec, PyObject* base);  // a type of C under a class of Python
 PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
 PyObject* tb_dlpack_export(tb_tensor* tensor, bool versioned, bool copy);
