@@ -39,6 +39,8 @@ CFLAGS = (
     "-Wno-missing-field-initializers",
 )
 _PROTOTYPE = re.compile(r"^(\S[^;(]*?)(TRITON(?:SERVER|BACKEND)_\w+)\(([^;]*)\);$", re.MULTILINE)
+#: Functions that an older server may lack.
+_OPTIONAL = re.compile(r"^// optional.*\n((?:TRITON.*\n)+)", re.MULTILINE)
 
 
 class BuildError(Exception):
@@ -64,10 +66,11 @@ def table_header() -> str:
     functions = _PROTOTYPE.findall(text)
     slots = "\n".join(f"  {result}(*{name})({arguments});" for result, name, arguments in functions)
     macros = "\n".join(f"#define {name} (tb_api.{name})" for _, name, _ in functions)
-    names = ", ".join(f'"{name}"' for _, name, _ in functions)
+    optional = {name for block in _OPTIONAL.findall(text) for _, name, _ in _PROTOTYPE.findall(block)}
+    names = ", ".join(f'{{"{name}", {str(name in optional).lower()}}}' for _, name, _ in functions)
     return (
         "// Generated from decl/*.h by builder.py.\n#pragma once\n"
-        f"#define TB_FUNCTION_NAMES {names}\n"
+        f"#define TB_FUNCTIONS {names}\n"
         f"typedef struct {{\n{slots}\n}} tb_table;\nextern tb_table tb_api;\n{macros}\n"
     )
 
@@ -132,6 +135,7 @@ def compile_shim(target: Path) -> Shim:
     headers = ("stdbool.h", "stddef.h", "stdint.h", "entries.h", "table.h")
     preamble = "".join(f"#include <{header}>\n" for header in headers)
     preamble += "uintptr_t tb_entries_address(void);\nbool tb_owns_interpreter(void);\n"
+    preamble += "bool tb_has(const char* function);\n"
     builder.set_source("triton_backend_sdk._native", preamble)
     (target / "table.h").write_text(table_header())
     with contextlib.redirect_stdout(io.StringIO()):  # cffi prints what it generates

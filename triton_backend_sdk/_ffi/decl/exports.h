@@ -7,6 +7,8 @@ extern "Python+C" TRITONSERVER_Error* tb_py_model_finalize(TRITONBACKEND_Model* 
 extern "Python+C" TRITONSERVER_Error* tb_py_instance_initialize(TRITONBACKEND_ModelInstance* instance);
 extern "Python+C" TRITONSERVER_Error* tb_py_instance_finalize(TRITONBACKEND_ModelInstance* instance);
 
-// Address of the entries that the loader forwards to, and whether this shim started the interpreter.
+// Address of the entries that the loader forwards to, whether this shim started the interpreter, and whether Triton has a
+// function that decl/*.h calls optional.
 uintptr_t tb_entries_address(void);
 bool tb_owns_interpreter(void);
+bool tb_has(const char* function);

@@ -3,12 +3,19 @@
 #include "resolve.h"
 
 tb_table tb_api;
+static const struct { const char* name; bool optional; } functions[] = {TB_FUNCTIONS};
 
 const char* tb_table_load(void)
 {
-  static const char* const names[] = {TB_FUNCTION_NAMES};
   void** slots = (void**)&tb_api;
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if ((slots[i] = tb_resolve(names[i])) == NULL) return names[i];
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+    if ((slots[i] = tb_resolve(functions[i].name)) == NULL && !functions[i].optional) return functions[i].name;
   return NULL;
+}
+
+bool tb_has(const char* function)
+{
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+    if (strcmp(functions[i].name, function) == 0) return ((void**)&tb_api)[i] != NULL;
+  return false;
 }
