@@ -107,6 +107,9 @@ class Backend:
     config: dict[str, str]
     #: Where libtriton_<name>.so and the package lie.
     directory: Path
+    #: The SDK's own: Triton's functions and this object's handle; None without a server.
+    _api: Any = field(default=None, repr=False)
+    _handle: Any = field(default=None, repr=False)
 
 
 @dataclass(eq=False)
@@ -122,6 +125,9 @@ class Model:
     backend: Backend
     #: Yours: what the instances share, such as weights.
     state: Any = field(default_factory=SimpleNamespace)
+    #: The SDK's own: Triton's functions and this object's handle; None without a server.
+    _api: Any = field(default=None, repr=False)
+    _handle: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(
@@ -163,6 +169,9 @@ class ModelInstance:
     model: Model
     #: Yours.
     state: Any = field(default_factory=SimpleNamespace)
+    #: The SDK's own: Triton's functions and this object's handle; None without a server.
+    _api: Any = field(default=None, repr=False)
+    _handle: Any = field(default=None, repr=False)
 
     @property
     def logger(self) -> logging.Logger:

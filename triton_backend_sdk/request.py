@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from triton_backend_sdk.model import ModelInstance
     from triton_backend_sdk.tensor import Tensor
 
 
@@ -26,6 +27,10 @@ class Request:
     requested_outputs: tuple[str, ...]
     #: Size of the batch dimension; 1 for a model that does not batch.
     batch_size: int
+    #: The instance that executes it; None when that is gone, or without a server.
+    instance: ModelInstance | None
+    #: The SDK's own: address of the TRITONBACKEND_Request.
+    _handle: int
 
     def output(self, name: str, shape: Sequence[int], dtype: Any = None) -> Tensor:
         """Give a writable view of Triton's own response buffer for an output.

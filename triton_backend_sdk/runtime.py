@@ -92,7 +92,7 @@ class Runtime:
         name = api.text(lib.TRITONBACKEND_BackendName, handle)
         directory = Path(api.path(lib.TRITONBACKEND_BackendArtifacts, handle))
         self._backends[api.address(handle)] = _LoadedBackend(
-            Backend(name, config, directory), PluginPackage(name, directory)
+            Backend(name, config, directory, _api=api, _handle=handle), PluginPackage(name, directory)
         )
 
     @entrypoint
@@ -113,6 +113,8 @@ class Runtime:
             directory=Path(api.path(lib.TRITONBACKEND_ModelRepository, handle)),
             config=api.model_config(handle),
             backend=loaded.backend,
+            _api=api,
+            _handle=handle,
         )
         plugin = Plugin(loaded.package.load())
         manager = plugin.model_manager(model)
@@ -145,12 +147,15 @@ class Runtime:
             ),
             device_id=int(api.get(lib.TRITONBACKEND_ModelInstanceDeviceId, handle, "int32_t")),
             model=loaded.model,
+            _api=api,
+            _handle=handle,
         )
         manager = loaded.plugin.instance_manager(instance)
         manager.hook.initialize(instance=instance)
         execute = execute_caller(manager, instance)
         address = self._hot.bind(
             api.address(handle),
+            instance,
             execute if lib.tb_owns_interpreter() else tracing.following(execute),
             functools.partial(_describe, instance),
             loaded.model.max_batch_size > 0,

@@ -96,19 +96,20 @@ static void instance_free(tb_owner* owner)
 // Triton executes it no more. Its Python side goes now, the rest with the last of its requests.
 static void instance_let_go(tb_instance* instance)
 {
+  Py_CLEAR(instance->python);
   Py_CLEAR(instance->execute);
   Py_CLEAR(instance->on_error);
   tb_drop(&instance->owner);
 }
 
-// bind(handle, execute, on_error, batching, outputs): gives the address to unbind, sets the instance's state.
+// bind(handle, instance, execute, on_error, batching, outputs): gives the address to unbind, sets the instance's state.
 static PyObject* bind(PyObject* module, PyObject* args)
 {
   (void)module;
   unsigned long long handle;
-  PyObject *execute, *on_error, *outputs;
+  PyObject *python, *execute, *on_error, *outputs;
   int batching;
-  if (!PyArg_ParseTuple(args, "KOOpO!", &handle, &execute, &on_error, &batching, &PyTuple_Type, &outputs)) return NULL;
+  if (!PyArg_ParseTuple(args, "KOOOpO!", &handle, &python, &execute, &on_error, &batching, &PyTuple_Type, &outputs)) return NULL;
   Py_ssize_t count = PyTuple_GET_SIZE(outputs);
   tb_instance* instance = calloc(1, sizeof *instance);
   if (instance == NULL || (instance->outputs = calloc((size_t)count + 1, sizeof *instance->outputs)) == NULL) {
@@ -116,6 +117,7 @@ static PyObject* bind(PyObject* module, PyObject* args)
     return PyErr_NoMemory();
   }
   instance->owner = (tb_owner){1, instance_free};
+  instance->python = Py_NewRef(python);
   instance->execute = Py_NewRef(execute);
   instance->on_error = Py_NewRef(on_error);
   instance->batching = batching;

@@ -149,6 +149,16 @@ static PyObject* get_requested_outputs(request* self, void* unused)
   return outputs;
 }
 
+static PyObject* get_instance(request* self, void* unused)
+{
+  (void)unused;
+  PyObject* instance = self->record->instance->python;
+  return Py_NewRef(instance ? instance : Py_None);
+}
+
+// TRITONBACKEND_Request*, for what Python asks Triton through cffi.
+static PyObject* get_handle(request* self, void* unused) { (void)unused; return PyLong_FromVoidPtr(self->record->request); }
+
 static PyObject* get_batch_size(request* self, void* unused) { (void)unused; return PyLong_FromLongLong(self->record->batch_size); }
 
 typedef struct {
@@ -225,6 +235,8 @@ static PyGetSetDef getters[] = {
   {"parameters", (getter)get_parameters, NULL, NULL, NULL},
   {"requested_outputs", (getter)get_requested_outputs, NULL, NULL, NULL},
   {"batch_size", (getter)get_batch_size, NULL, NULL, NULL},
+  {"instance", (getter)get_instance, NULL, NULL, NULL},
+  {"_handle", (getter)get_handle, NULL, NULL, NULL},
   {0},
 };
 

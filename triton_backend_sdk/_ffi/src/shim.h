@@ -39,6 +39,7 @@ typedef struct {
 // Its requests keep it: Triton may take an instance away while views of what it executed are still held.
 typedef struct {
   tb_owner owner;
+  PyObject* python;    // the ModelInstance
   PyObject* execute;   // callable(list of Request) -> list of Response; NULL once unbound
   PyObject* on_error;  // callable(exception) -> (code, message); logs the traceback
   bool batching;       // the first dimension is the batch
