@@ -72,6 +72,12 @@ class Served:
     def send(self, inputs, **more):
         return self.core.infer_async(self.name, inputs, **more)
 
+    def stream(self, inputs, **more):
+        return self.core.stream(self.name, inputs, timeout=20, **more)
+
+    def responses(self, inputs, **more):
+        return self.core.responses(self.name, inputs, timeout=20, **more)
+
     @property
     def log(self) -> str:
         return self.core.log_text()
@@ -84,16 +90,18 @@ class Served:
 
 @pytest.fixture
 def serve(tmp_path):
-    """Serve a plugin given as source text; at the end no request, response or buffer may be alive."""
+    """Serve a plugin given as source text; at the end nothing may be alive, or have been answered twice."""
     running: list[Served] = []
 
-    def make(source, inputs=FP32[0], outputs=FP32[1], *, load=True, link=True, **config) -> Served:
+    def make(
+        source, inputs=FP32[0], outputs=FP32[1], *, load=True, link=True, core_options=None, **config
+    ) -> Served:
         name = f"plugin_{next(_numbers)}"
         header = "import numpy as np\nfrom triton_backend_sdk import *\n"
         project = write_project(tmp_path / "projects", name, header + textwrap.dedent(source))
         build_backend(project, tmp_path / "backends", link=link)
         write_model(tmp_path / "models", name, name, inputs, outputs, **config)
-        core = TritonCore(tmp_path / "models", tmp_path / "backends")
+        core = TritonCore(tmp_path / "models", tmp_path / "backends", **(core_options or {}))
         served = Served(name, core, tmp_path / "models", tmp_path / "backends", project)
         running.append(served)
         if load:
@@ -104,5 +112,6 @@ def serve(tmp_path):
     for served in running:
         assert served.core.wait_released(5), served.core.live_objects()
         served.core.close()
+        assert served.core.late_answers == 0
         for module in [key for key in sys.modules if key.split(".")[0] == served.name]:
             del sys.modules[module]

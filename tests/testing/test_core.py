@@ -1,9 +1,7 @@
 """The host itself, against a backend in C that has no interpreter to blame."""
 
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,49 +10,6 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError, NotFoundEr
 from triton_backend_sdk.testing import Raw, TritonCore
 from triton_backend_sdk.testing.core_api import open_core
 from triton_backend_sdk.testing.wire import from_wire, to_wire
-from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.server import find_server
-
-CONFIG = """
-backend: "echo"
-max_batch_size: 0
-input {{ name: "IN" data_type: TYPE_{dtype} dims: [ -1 ] }}
-output {{ name: "OUT" data_type: TYPE_{dtype} dims: [ -1 ] }}
-"""
-
-
-def add_model(repository: Path, name: str, dtype: str = "FP32") -> None:
-    (repository / name / "1").mkdir(parents=True)
-    (repository / name / "config.pbtxt").write_text(CONFIG.format(dtype=dtype))
-
-
-@pytest.fixture(scope="module")
-def echo(tmp_path_factory):
-    """Give the backend directory and the model repository."""
-    try:
-        library = find_server().library
-    except HandledError as error:
-        pytest.skip(str(error))
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler: apt-get install gcc")
-    root = tmp_path_factory.mktemp("echo")
-    (root / "backends" / "echo").mkdir(parents=True)
-    source = Path(__file__).parent / "echo_backend.c"
-    target = root / "backends" / "echo" / "libtriton_echo.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", target, source, library], check=True)
-    add_model(root / "models", "echo")
-    add_model(root / "models", "strings", "STRING")
-    return root / "backends", root / "models"
-
-
-@pytest.fixture
-def core(echo):
-    backends, models = echo
-    with TritonCore(models, backends) as core:
-        core.load("echo")
-        yield core
-        assert core.wait_released()
 
 
 def test_infer_returns_arrays_id_and_parameters(core):
@@ -124,8 +79,8 @@ def test_nothing_is_left_alive_after_many_requests(core):
         core.infer("echo", {"IN": x})
 
     assert core.wait_released()
-    assert core.live_objects() == {"requests": 0, "responses": 0, "buffers": 0}
-    assert not core._inferencer._pending
+    assert core.live_objects() == dict.fromkeys(["requests", "answers", "responses", "buffers", "traces"], 0)
+    assert not core._inferencer._open
 
 
 def test_an_output_outlives_the_core(echo):

@@ -165,7 +165,7 @@ def test_a_kept_view_keeps_its_request_and_nothing_else(project, triton_core):
     core.infer("gizmo", {"IN": X}, parameters={"keep": True})
 
     assert not core.wait_released(0.05)
-    assert core.live_objects() == {"requests": 1, "responses": 0, "buffers": 0}
+    assert {kind: count for kind, count in core.live_objects().items() if count} == {"requests": 1}
     kept = sys.modules["gizmo.plugin"].KEPT
     np.testing.assert_array_equal(kept[0], X)
     kept.clear()

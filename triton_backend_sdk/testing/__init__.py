@@ -11,12 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from triton_backend_sdk.testing.core import CoreResponse, Raw, TritonCore
+    from triton_backend_sdk.testing.core import CoreResponse, CoreTrace, Raw, Stream, TritonCore
     from triton_backend_sdk.testing.fake_host import FakeHost
 
-__all__ = ["CoreResponse", "FakeHost", "Raw", "TritonCore"]
+__all__ = ["CoreResponse", "CoreTrace", "FakeHost", "Raw", "Stream", "TritonCore"]
 
-_HOMES = {"CoreResponse": "core", "FakeHost": "fake_host", "Raw": "core", "TritonCore": "core"}
+_HOMES = {name: "fake_host" if name == "FakeHost" else "core" for name in __all__}
 
 
 def __getattr__(name: str) -> Any:

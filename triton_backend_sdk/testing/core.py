@@ -12,24 +12,26 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.errors import InternalError, InvalidArgError, UnavailableError
 from triton_backend_sdk.testing.core_api import open_core
-from triton_backend_sdk.testing.core_infer import Inferencer, Query
+from triton_backend_sdk.testing.core_call import RequestOptions, Responses, Stream
+from triton_backend_sdk.testing.core_infer import Inferencer
 from triton_backend_sdk.testing.core_options import fill_options, installed_library
+from triton_backend_sdk.testing.core_requests import Requester
 from triton_backend_sdk.testing.core_response import CoreResponse
+from triton_backend_sdk.testing.core_trace import CoreTrace
 from triton_backend_sdk.testing.wire import Raw
 
-__all__ = ["CoreResponse", "Raw", "TritonCore"]
+__all__ = ["CoreResponse", "CoreTrace", "Raw", "RequestOptions", "Responses", "Stream", "TritonCore"]
 
 #: States of a model version that has not come to rest.
 _MOVING = {"LOADING", "READY", "UNLOADING"}
 
 
-class TritonCore:
+class TritonCore(Requester):
     """Triton's server object, without its network front ends. See TRITONSERVER_ServerNew.
 
     It starts in explicit model-control mode, with no model: :meth:`load` those you want. Several can follow
@@ -41,6 +43,8 @@ class TritonCore:
     :param backend_config: what ``--backend-config=NAME,key=value`` says: ``{"NAME": {"key": "value"}}``.
     :param log_verbose: Triton's verbose level; 0 is off.
     :param log_file: where Triton logs; a temporary file if not given. See :meth:`log_text`.
+    :param metrics: collect what :meth:`metrics_text` gives.
+    :param auto_complete: let models complete their config, as tritonserver does unless told otherwise.
     :param exit_timeout: seconds that :meth:`close` gives models to finish and unload.
     :param library: libtritonserver; the one of the installed server if not given.
     :raises HandledError: no server is installed.
@@ -55,6 +59,8 @@ class TritonCore:
         backend_config: Mapping[str, Mapping[str, str]] | None = None,
         log_verbose: int = 0,
         log_file: Path | None = None,
+        metrics: bool = False,
+        auto_complete: bool = True,
         exit_timeout: int = 5,
         library: Path | None = None,
     ) -> None:
@@ -66,7 +72,8 @@ class TritonCore:
             model_repository = [model_repository]
         options = self._api.new("ServerOptionsNew", "TRITONSERVER_ServerOptions")
         try:
-            fill_options(self._api, options, model_repository, backend_directory, backend_config or {})
+            where = (model_repository, backend_directory)
+            fill_options(self._api, options, *where, backend_config or {}, metrics, auto_complete)
             self._api.call("ServerOptionsSetLogFile", options, str(self.log_file).encode())
             self._api.call("ServerOptionsSetLogVerbose", options, log_verbose)
             self._server: Any = self._api.new("ServerNew", "TRITONSERVER_Server", options)
@@ -145,13 +152,17 @@ class TritonCore:
         finally:
             api.lib.TRITONSERVER_ParameterDelete(parameter)
 
-    def unload(self, name: str, *, wait: bool = True, timeout: float = 10.0) -> None:
+    def unload(
+        self, name: str, *, dependents: bool = False, wait: bool = True, timeout: float = 10.0
+    ) -> None:
         """Unload a model. See TRITONSERVER_ServerUnloadModel.
 
+        :param dependents: unload what it is composed of too. See TRITONSERVER_ServerUnloadModelAndDependents.
         :param wait: return when the instances are finalized, not before.
         :raises UnavailableError: that took longer than ``timeout`` seconds.
         """
-        self._api.call("ServerUnloadModel", self._open_server(), name.encode())
+        function = "ServerUnloadModelAndDependents" if dependents else "ServerUnloadModel"
+        self._api.call(function, self._open_server(), name.encode())
         if wait and not self._wait_unloaded(self._server, {name}, timeout):
             raise UnavailableError(f"model {name!r} did not unload within {timeout:g} s")
 
@@ -193,56 +204,20 @@ class TritonCore:
         """Say whether a model takes requests."""
         return bool(self._api.get("ServerModelIsReady", "bool", self._open_server(), name.encode(), version))
 
-    def infer(
-        self,
-        model: str,
-        inputs: Mapping[str, Any],
-        *,
-        outputs: Sequence[str] | None = None,
-        request_id: str = "",
-        parameters: Mapping[str, str | int | bool | float] | None = None,
-        version: int = -1,
-        timeout: float | None = None,
-    ) -> CoreResponse:
-        """Send one request and wait for its response. See TRITONSERVER_ServerInferAsync.
+    def metrics_text(self) -> str:
+        """Give what Triton's metrics endpoint would. See TRITONSERVER_ServerMetrics.
 
-        :param inputs: name to array (strings: an object, S or U array); to a list of arrays, which Triton
-            gets as one buffer each; or to :class:`Raw` bytes.
-        :param outputs: names wanted; all if not given.
-        :param timeout: seconds to wait; for ever if not given, so that one can stop at a breakpoint.
-        :raises TritonError: of the class of the error's code, whether Triton refused or the plugin failed.
-        :raises TimeoutError: no response came in time.
+        :raises UnavailableError: the core was made without ``metrics=True``.
         """
-        future = self.infer_async(
-            model, inputs, outputs=outputs, request_id=request_id, parameters=parameters, version=version
-        )
-        return future.result(timeout)
-
-    def infer_async(
-        self,
-        model: str,
-        inputs: Mapping[str, Any],
-        *,
-        outputs: Sequence[str] | None = None,
-        request_id: str = "",
-        parameters: Mapping[str, str | int | bool | float] | None = None,
-        version: int = -1,
-    ) -> Future[CoreResponse]:
-        """Send one request and return at once: the future holds the response. Arguments are infer's."""
-        self._open_server()
-        query = Query(model, version, inputs, outputs, request_id, parameters or {})
-        return self._inferencer.submit(query)
-
-    def live_objects(self) -> dict[str, int]:
-        """Count the requests, responses and output buffers that have not come back."""
-        return self._inferencer.live.counts()
-
-    def wait_released(self, timeout: float = 5.0) -> bool:
-        """Wait until :meth:`live_objects` is all zero; False if something is still held after ``timeout`` s.
-
-        A request is released a little after its response; much later if the plugin keeps a view of an input.
-        """
-        return self._inferencer.live.wait_none(timeout)
+        api = self._api
+        metrics = api.get("ServerMetrics", "TRITONSERVER_Metrics*", self._open_server())
+        try:
+            base, size = api.outs("const char*", "size_t")
+            kind = api.lib.TRITONSERVER_METRIC_PROMETHEUS
+            api.call("MetricsFormatted", metrics, kind, base, size)
+            return bytes(api.ffi.buffer(base[0], size[0])).decode()
+        finally:
+            api.call("MetricsDelete", metrics)
 
     def log_text(self) -> str:
         """Read what Triton has logged since it was up, the plugin's own log lines and tracebacks included."""

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from triton_backend_sdk.testing.core_api import CoreApi
 
 
-def fill_options(
+def fill_options(  # noqa: PLR0917
     api: CoreApi,
     options: Any,
     repositories: Sequence[Path | str],
     backend_directory: Path | str,
     backend_config: Mapping[str, Mapping[str, str]],
+    metrics: bool,
+    auto_complete: bool,
 ) -> None:
     """Set a server up as a test wants it, see TRITONSERVER_ServerOptionsNew."""
 
@@ -33,8 +35,10 @@ def fill_options(
         for key, value in settings.items():
             put("BackendConfig", backend, key, value)
     put("ModelControlMode", api.lib.TRITONSERVER_MODEL_CONTROL_EXPLICIT)
-    put("StrictModelConfig", False)  # as tritonserver does unless told otherwise
-    put("Metrics", False)  # they belong to the network front end
+    put("StrictModelConfig", not auto_complete)
+    put("Metrics", metrics)
+    for device in ("Gpu", "Cpu"):
+        put(f"{device}Metrics", False)  # a thread that polls
     put("PinnedMemoryPoolByteSize", 0)
     put("ExitTimeout", 1)  # the models are unloaded by then
     # Triton leaves these two to chance: a model that failed was loaded again and again.

@@ -43,6 +43,8 @@ class CoreResponse(Mapping[str, "npt.NDArray[Any]"]):
     id: str
     model: str
     version: int
+    #: Whether it said that it is the last.
+    final: bool
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.outputs[name]
@@ -54,18 +56,18 @@ class CoreResponse(Mapping[str, "npt.NDArray[Any]"]):
         return len(self.outputs)
 
 
-def read_response(api: CoreApi, response: Any, buffers: Buffers) -> CoreResponse | TritonError:
+def read_response(api: CoreApi, response: Any, buffers: Buffers, final: bool) -> CoreResponse | TritonError:
     """Read a response, which stays its owner's; its error becomes the exception."""
     error = api.lib.TRITONSERVER_InferenceResponseError(response)
     if error != api.ffi.NULL:  # the response's own: not deleted here
         return api.exception(error)
     try:
-        return _read_success(api, response, buffers)
+        return _read_success(api, response, buffers, final)
     except Exception as unreadable:  # the future must be resolved whatever the backend sent
         return InternalError(f"the response is unreadable: {describe(unreadable)[1]}")
 
 
-def _read_success(api: CoreApi, response: Any, buffers: Buffers) -> CoreResponse:
+def _read_success(api: CoreApi, response: Any, buffers: Buffers, final: bool) -> CoreResponse:
     name, version = api.outs("const char*", "int64_t")
     api.call("InferenceResponseModel", response, name, version)
     count = api.get("InferenceResponseOutputCount", "uint32_t", response)
@@ -75,6 +77,7 @@ def _read_success(api: CoreApi, response: Any, buffers: Buffers) -> CoreResponse
         id=api.text(api.get("InferenceResponseId", "const char*", response)),
         model=api.text(name[0]),
         version=int(version[0]),
+        final=final,
     )
 
 
