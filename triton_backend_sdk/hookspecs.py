@@ -45,6 +45,24 @@ def initialize(instance: ModelInstance) -> None:
 
 
 @hookspec
+def warmup(instance: ModelInstance) -> None:
+    """Do once what is slow the first time, before the model takes requests: compile, fill caches, connect.
+
+    It follows initialize. Raising makes the model UNAVAILABLE with your message; finalize is called then.
+    To have Triton send requests to ``execute`` instead, see ``model_warmup`` in the model's config.
+    """
+
+
+@hookspec
+def is_ready(instance: ModelInstance) -> bool | None:
+    """Say whether the instance can take requests; returning nothing says yes, raising says no and why.
+
+    It is asked every ``ready_interval_seconds`` (a model parameter; 1), on a thread of its own, and may take
+    ``ready_limit_seconds`` (5). It may be ``async def``. See TRITONBACKEND_ModelInstanceReady.
+    """
+
+
+@hookspec
 def finalize(instance: ModelInstance) -> None:
     """Let go of what initialize prepared. See TRITONBACKEND_ModelInstanceFinalize."""
 

@@ -22,9 +22,10 @@ import pluggy
 from triton_backend_sdk import errors, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.enums import InstanceGroupKind
+from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.loading import PluginPackage
 from triton_backend_sdk.model import Backend, Model, ModelInstance
-from triton_backend_sdk.plugins import Plugin, execute_caller
+from triton_backend_sdk.plugins import Plugin
 
 logger = logging.getLogger("triton")
 #: Files whose frames tell an author nothing.
@@ -49,8 +50,7 @@ class _LoadedModel:
 
 @dataclass
 class _LoadedInstance:
-    instance: ModelInstance
-    manager: pluggy.PluginManager
+    life: InstanceLife
     #: Of the C side's tb_instance.
     address: int
 
@@ -150,18 +150,22 @@ class Runtime:
             _api=api,
             _handle=handle,
         )
-        manager = loaded.plugin.instance_manager(instance)
-        manager.hook.initialize(instance=instance)
-        execute = execute_caller(manager, instance)
-        address = self._hot.bind(
-            api.address(handle),
-            instance,
-            execute if lib.tb_owns_interpreter() else tracing.following(execute),
-            functools.partial(_describe, instance),
-            loaded.model.max_batch_size > 0,
-            tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
-        )
-        self._instances[api.address(handle)] = _LoadedInstance(instance, manager, address)
+        life = InstanceLife(loaded.plugin, instance)
+        life.start()
+        try:
+            address = self._hot.bind(
+                api.address(handle),
+                instance,
+                life.execute() if lib.tb_owns_interpreter() else life.execute(tracing.following),
+                functools.partial(_describe, instance),
+                loaded.model.max_batch_size > 0,
+                tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
+            )
+        except BaseException:
+            life.stop()
+            raise
+        self._instances[api.address(handle)] = _LoadedInstance(life, address)
+        life.watch(functools.partial(self._tell_ready, address))
 
     @entrypoint
     def instance_finalize(self, handle: Any) -> None:
@@ -170,9 +174,13 @@ class Runtime:
         if loaded is None:
             return
         try:
-            loaded.manager.hook.finalize(instance=loaded.instance)
+            loaded.life.stop()
         finally:
             self._hot.unbind(loaded.address)
+
+    def _tell_ready(self, address: int, message: str | None, seconds: float) -> None:
+        text = self.api.ffi.NULL if message is None else message.encode(errors="replace")
+        self.api.lib.tb_set_ready(address, text, seconds)
 
 
 def _describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:

@@ -136,6 +136,7 @@ def compile_shim(target: Path) -> Shim:
     preamble = "".join(f"#include <{header}>\n" for header in headers)
     preamble += "uintptr_t tb_entries_address(void);\nbool tb_owns_interpreter(void);\n"
     preamble += "bool tb_has(const char* function);\n"
+    preamble += "void tb_set_ready(uintptr_t instance, const char* message, double valid_seconds);\n"
     builder.set_source("triton_backend_sdk._native", preamble)
     (target / "table.h").write_text(table_header())
     with contextlib.redirect_stdout(io.StringIO()):  # cffi prints what it generates

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
+from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.model import Backend, Model, ModelInstance
-from triton_backend_sdk.plugins import Plugin, execute_caller
+from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.testing.config_text import parse_config
 from triton_backend_sdk.testing.fake_input import check_inputs
 from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
@@ -81,10 +82,9 @@ class FakeHost:
         plugin = Plugin(module)
         self._model_hooks = plugin.model_manager(self.model).hook
         self._model_hooks.model_initialize(model=self.model)
-        manager = plugin.instance_manager(self.instance)
-        self._hooks = manager.hook
-        self._hooks.initialize(instance=self.instance)
-        self._execute = execute_caller(manager, self.instance)
+        self._life = InstanceLife(plugin, self.instance)
+        self._life.start()
+        self._execute = self._life.execute()
 
     def __enter__(self) -> FakeHost:
         return self
@@ -98,7 +98,7 @@ class FakeHost:
             return
         self._open = False
         try:
-            self._hooks.finalize(instance=self.instance)
+            self._life.stop()
         finally:
             self._model_hooks.model_finalize(model=self.model)
 

@@ -12,3 +12,6 @@ extern "Python+C" TRITONSERVER_Error* tb_py_instance_finalize(TRITONBACKEND_Mode
 uintptr_t tb_entries_address(void);
 bool tb_owns_interpreter(void);
 bool tb_has(const char* function);
+
+// What an instance's is_ready said, for how long it holds; a message: not ready, and why (src/ready.c).
+void tb_set_ready(uintptr_t instance, const char* message, double valid_seconds);

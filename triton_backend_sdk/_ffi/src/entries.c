@@ -7,6 +7,7 @@ extern TRITONSERVER_Error* tb_py_model_initialize(TRITONBACKEND_Model*);
 extern TRITONSERVER_Error* tb_py_model_finalize(TRITONBACKEND_Model*);
 extern TRITONSERVER_Error* tb_py_instance_initialize(TRITONBACKEND_ModelInstance*);
 extern TRITONSERVER_Error* tb_py_instance_finalize(TRITONBACKEND_ModelInstance*);
+TRITONSERVER_Error* tb_instance_ready(TRITONBACKEND_ModelInstance*);
 void tb_stop_interpreter(void);
 
 static atomic_int backends;
@@ -26,6 +27,6 @@ static TRITONSERVER_Error* finalize(TRITONBACKEND_Backend* backend)
 }
 
 static const tb_entries entries = {
-  initialize, finalize, tb_py_model_initialize, tb_py_model_finalize, tb_py_instance_initialize, tb_py_instance_finalize, tb_execute};
+  initialize, finalize, tb_py_model_initialize, tb_py_model_finalize, tb_py_instance_initialize, tb_py_instance_finalize, tb_execute, tb_instance_ready};
 
 uintptr_t tb_entries_address(void) { return (uintptr_t)&entries; }

@@ -11,6 +11,7 @@ typedef struct {
   TRITONSERVER_Error* (*instance_initialize)(TRITONBACKEND_ModelInstance*);
   TRITONSERVER_Error* (*instance_finalize)(TRITONBACKEND_ModelInstance*);
   TRITONSERVER_Error* (*execute)(TRITONBACKEND_ModelInstance*, TRITONBACKEND_Request**, uint32_t);
+  TRITONSERVER_Error* (*instance_ready)(TRITONBACKEND_ModelInstance*);
 } tb_entries;
 
 typedef struct {

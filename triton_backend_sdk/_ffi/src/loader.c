@@ -128,3 +128,5 @@ EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInstanceExecute(TRITONBACKEND_Mode
 {
   return entries->execute(instance, requests, count);
 }
+// Cores from 2025-12 on ask it for each health check; older ones do not know it.
+EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInstanceReady(TRITONBACKEND_ModelInstance* instance) { return entries->instance_ready(instance); }

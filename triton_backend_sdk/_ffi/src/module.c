@@ -90,6 +90,7 @@ static void instance_free(tb_owner* owner)
     free(instance->outputs[i].dims);
   }
   free(instance->outputs);
+  tb_ready_free(instance->ready);
   free(instance);
 }
 

@@ -36,6 +36,9 @@ typedef struct {
   int64_t* dims;  // without the batch dimension; -1: any
 } tb_spec;
 
+typedef struct tb_ready tb_ready;
+void tb_ready_free(tb_ready* ready);
+
 // Its requests keep it: Triton may take an instance away while views of what it executed are still held.
 typedef struct {
   tb_owner owner;
@@ -46,6 +49,7 @@ typedef struct {
   bool warned;         // of a view that outlived execute
   uint32_t output_count;
   tb_spec* outputs;
+  tb_ready* ready;  // what is_ready said last (ready.c); NULL: no such hook
 } tb_instance;
 
 // --- a request and its response --------------------------------------------------------------------------------------

@@ -1,0 +1,104 @@
+"""One thread for all hooks of an instance, for what belongs to the thread that made it.
+
+A sqlite connection, an event loop, a CUDA context, a ``threading.local``: made in ``initialize``, they are
+of no use to ``execute``, which Triton calls on another thread. The model parameter ``instance_thread: "own"``
+runs both, and ``warmup`` and ``finalize``, on one thread of the instance's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from triton_backend_sdk.errors import InvalidArgError, UnavailableError
+from triton_backend_sdk.model import Model
+
+T = TypeVar("T")
+
+
+class _Call:
+    """A function on its way to the thread, and its result or exception on their way back."""
+
+    __slots__ = ("done", "error", "result", "work")
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.work: Callable[[], Any] | None = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        assert self.work is not None
+        try:
+            self.result = self.work()
+        except BaseException as error:
+            self.error = error
+        self.work = None  # it holds the batch, and the caller may be gone before this object is
+        self.done.release()
+
+    def take(self) -> Any:
+        self.done.acquire()
+        error, self.error = self.error, None  # its traceback holds this object
+        if error is None:
+            return self.result
+        try:
+            raise error
+        finally:
+            del error
+
+
+class InstanceThread:
+    """Calls functions on a thread of its own, one after another, and waits for each.
+
+    Results and exceptions come back to the caller, with their tracebacks. A call from the thread itself is a
+    plain call.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        # A daemon, as Python's exit must not wait for a hook that hangs.
+        self._thread = threading.Thread(target=_work, args=(self._calls,), name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        """Call the function there.
+
+        :raises UnavailableError: the thread has ended.
+        """
+        if threading.current_thread() is self._thread:
+            return function(*arguments, **keywords)
+        call = _Call(partial(function, *arguments, **keywords))
+        if not self._thread.is_alive():
+            raise UnavailableError(f"{self._thread.name}: this instance's thread has ended")
+        self._calls.put(call)
+        result: T = call.take()
+        return result
+
+    def stop(self) -> None:
+        """End the thread, after what it was given before."""
+        self._calls.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+
+def _work(calls: SimpleQueue[_Call | None]) -> None:
+    while (call := calls.get()) is not None:
+        call.run()
+        del call  # while waiting for the next, nothing of a batch may be held here
+
+
+def wants_own_thread(model: Model) -> bool:
+    """Read the parameter ``instance_thread``: ``own``, or ``triton`` (the default).
+
+    :raises InvalidArgError: it says something else.
+    """
+    chosen = model.parameters.get_str("instance_thread", "triton").strip().lower()
+    if chosen not in ("own", "triton"):
+        raise InvalidArgError(
+            f"parameter 'instance_thread' of model '{model.name}' is '{chosen}'; it must be 'own' or 'triton'"
+        )
+    return chosen == "own"

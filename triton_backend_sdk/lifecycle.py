@@ -1,0 +1,74 @@
+"""The life of an instance, from its first hook to its last, in Triton or in the fake host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from triton_backend_sdk.instance_thread import InstanceThread, wants_own_thread
+from triton_backend_sdk.model import ModelInstance
+from triton_backend_sdk.plugins import Execute, Plugin, execute_caller
+from triton_backend_sdk.readiness import Readiness, Tell
+
+T = TypeVar("T")
+
+
+class InstanceLife:
+    """Runs an instance's hooks, in their order and on their thread.
+
+    1. ``start``: a class is instantiated, ``initialize``, ``warmup``.
+    2. ``watch``: ``is_ready`` is asked from now on, if there is one.
+    3. ``execute`` of each batch.
+    4. ``stop``: ``is_ready`` is asked no more, ``finalize``.
+    """
+
+    def __init__(self, plugin: Plugin, instance: ModelInstance) -> None:
+        self.instance = instance
+        self._plugin = plugin
+        self._readiness: Readiness | None = None
+        self._thread = InstanceThread(instance.name) if wants_own_thread(instance.model) else None
+
+    def start(self) -> None:
+        """Bring the instance up; whatever a hook raises is raised, and nothing of the instance is left."""
+        try:
+            self._manager = self._run(self._plugin.instance_manager, self.instance)
+            self._run(self._manager.hook.initialize, instance=self.instance)
+        except BaseException:
+            self._end_thread()
+            raise
+        try:
+            self._run(self._manager.hook.warmup, instance=self.instance)
+        except BaseException:
+            self.stop()  # what initialize made is let go of
+            raise
+
+    def execute(self, prepare: Callable[[Execute], Execute] = lambda execute: execute) -> Execute:
+        """Give what is called with a batch; ``prepare`` wraps what runs on the instance's thread."""
+        execute = prepare(execute_caller(self._manager, self.instance))
+        thread = self._thread
+        return execute if thread is None else lambda requests: thread.call(execute, requests)
+
+    def watch(self, tell: Tell) -> None:
+        """Ask ``is_ready`` from now on, where the plugin has one; ``tell`` takes each answer."""
+        hook = self._manager.hook.is_ready
+        if hook.get_hookimpls():
+            self._readiness = Readiness(hook, self.instance, tell)
+            self._readiness.start()
+
+    def stop(self) -> None:
+        """Take the instance down; what finalize raises is raised when all is done."""
+        if self._readiness is not None:
+            self._readiness.stop()
+        try:
+            self._run(self._manager.hook.finalize, instance=self.instance)
+        finally:
+            self._end_thread()
+
+    def _run(self, function: Callable[..., T], *arguments: Any, **keywords: Any) -> T:
+        if self._thread is None:
+            return function(*arguments, **keywords)
+        return self._thread.call(function, *arguments, **keywords)
+
+    def _end_thread(self) -> None:
+        if self._thread is not None:
+            self._thread.stop()
