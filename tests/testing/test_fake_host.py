@@ -25,8 +25,8 @@ from triton_backend_sdk import (
     hookimpl,
 )
 from triton_backend_sdk.testing import FakeHost, Raw
-from triton_backend_sdk.testing.config_text import parse_config
 from triton_backend_sdk.testing.fake_tensor import UNWRITTEN
+from triton_backend_sdk.tools.config_text import parse_config
 
 CONFIG = {
     "name": "double",

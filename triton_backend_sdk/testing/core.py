@@ -19,7 +19,7 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError, Unavailabl
 from triton_backend_sdk.testing.core_api import open_core
 from triton_backend_sdk.testing.core_call import RequestOptions, Responses, Stream
 from triton_backend_sdk.testing.core_infer import Inferencer
-from triton_backend_sdk.testing.core_options import fill_options, installed_library
+from triton_backend_sdk.testing.core_options import fill_host_policy, fill_options, installed_library
 from triton_backend_sdk.testing.core_requests import Requester
 from triton_backend_sdk.testing.core_response import CoreResponse
 from triton_backend_sdk.testing.core_trace import CoreTrace
@@ -45,6 +45,7 @@ class TritonCore(Requester):
     :param log_file: where Triton logs; a temporary file if not given. See :meth:`log_text`.
     :param metrics: collect what :meth:`metrics_text` gives.
     :param auto_complete: let models complete their config, as tritonserver does unless told otherwise.
+    :param host_policy: what ``--host-policy=NAME,key=value`` says: ``{"NAME": {"key": "value"}}``.
     :param exit_timeout: seconds that :meth:`close` gives models to finish and unload.
     :param library: libtritonserver; the one of the installed server if not given.
     :raises HandledError: no server is installed.
@@ -61,6 +62,7 @@ class TritonCore(Requester):
         log_file: Path | None = None,
         metrics: bool = False,
         auto_complete: bool = True,
+        host_policy: Mapping[str, Mapping[str, str]] | None = None,
         exit_timeout: int = 5,
         library: Path | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class TritonCore(Requester):
         try:
             where = (model_repository, backend_directory)
             fill_options(self._api, options, *where, backend_config or {}, metrics, auto_complete)
+            fill_host_policy(self._api, options, host_policy or {})
             self._api.call("ServerOptionsSetLogFile", options, str(self.log_file).encode())
             self._api.call("ServerOptionsSetLogVerbose", options, log_verbose)
             self._server: Any = self._api.new("ServerNew", "TRITONSERVER_Server", options)

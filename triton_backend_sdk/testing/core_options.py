@@ -46,6 +46,13 @@ def fill_options(  # noqa: PLR0917
     put("EnablePeerAccess", True)
 
 
+def fill_host_policy(api: CoreApi, options: Any, host_policy: Mapping[str, Mapping[str, str]]) -> None:
+    """See TRITONSERVER_ServerOptionsSetHostPolicy."""
+    for policy, settings in host_policy.items():
+        for key, value in settings.items():
+            api.call("ServerOptionsSetHostPolicy", options, policy.encode(), key.encode(), value.encode())
+
+
 def installed_library() -> Path:
     """Give the libtritonserver of the server that ``tbsdk serve`` would start.
 

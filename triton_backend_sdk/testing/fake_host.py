@@ -17,10 +17,10 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonErro
 from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.plugins import Plugin
-from triton_backend_sdk.testing.config_text import parse_config
 from triton_backend_sdk.testing.fake_input import check_inputs
 from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
 from triton_backend_sdk.testing.fake_tensor import FakeRequest
+from triton_backend_sdk.tools.config_text import parse_config
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -17,7 +17,8 @@ from triton_backend_sdk.testing.wire import encode_bytes
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from triton_backend_sdk.model import Model, TensorSpec
+    from triton_backend_sdk.model import Model
+    from triton_backend_sdk.specs import TensorSpec
 
 
 class OutputSpecs:
