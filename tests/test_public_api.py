@@ -40,6 +40,7 @@ def test_small_enums_are_tritons():
     for python, c, prefix in (
         (enums.MemoryType, "TRITONSERVER_MemoryType", "TRITONSERVER_MEMORY_"),
         (enums.InstanceGroupKind, "TRITONSERVER_InstanceGroupKind", "TRITONSERVER_INSTANCEGROUPKIND_"),
+        (enums.ExecutionPolicy, "TRITONBACKEND_ExecutionPolicy", "TRITONBACKEND_EXECUTION_"),
         (enums.LogLevel, "TRITONSERVER_LogLevel", "TRITONSERVER_LOG_"),
     ):
         assert [f"{prefix}{member.name}" for member in python] == c_enum(c)

@@ -12,7 +12,7 @@
 from triton_backend_sdk._version import __version__
 from triton_backend_sdk.batched import batched
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.enums import InstanceGroupKind, MemoryType
+from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType
 from triton_backend_sdk.errors import (
     AlreadyExistsError,
     CancelledError,
@@ -26,8 +26,20 @@ from triton_backend_sdk.errors import (
 )
 from triton_backend_sdk.hookspecs import hookimpl
 from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.model_config import ModelConfig
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
+from triton_backend_sdk.signature import Signature
+from triton_backend_sdk.specs import (
+    DynamicBatching,
+    InstanceGroup,
+    Parameter,
+    QueuePolicy,
+    SequenceBatching,
+    SequenceControl,
+    SequenceState,
+    TensorSpec,
+)
 from triton_backend_sdk.tensor import Tensor
 
 __all__ = [
@@ -35,16 +47,27 @@ __all__ = [
     "Backend",
     "CancelledError",
     "DataType",
+    "DynamicBatching",
+    "ExecutionPolicy",
+    "InstanceGroup",
     "InstanceGroupKind",
     "InternalError",
     "InvalidArgError",
     "MemoryType",
     "Model",
+    "ModelConfig",
     "ModelInstance",
     "NotFoundError",
+    "Parameter",
+    "QueuePolicy",
     "Request",
     "Response",
+    "SequenceBatching",
+    "SequenceControl",
+    "SequenceState",
+    "Signature",
     "Tensor",
+    "TensorSpec",
     "TritonError",
     "UnavailableError",
     "UnknownError",

@@ -68,6 +68,7 @@ def _attach_first(native: str, fingerprint: str) -> Any:
     for name, function in (
         ("tb_py_initialize", runtime.initialize),
         ("tb_py_finalize", runtime.finalize),
+        ("tb_py_backend_attribute", runtime.backend_attribute),
         ("tb_py_model_initialize", runtime.model_initialize),
         ("tb_py_model_finalize", runtime.model_finalize),
         ("tb_py_instance_initialize", runtime.instance_initialize),

@@ -20,6 +20,15 @@ class InstanceGroupKind(enum.IntEnum):
     MODEL = 3
 
 
+class ExecutionPolicy(enum.IntEnum):
+    """How Triton calls a backend's instances. See TRITONBACKEND_ExecutionPolicy."""
+
+    #: Each instance has a thread of Triton's, which waits for ``execute``.
+    BLOCKING = 0
+    #: The instances of one GPU share a thread.
+    DEVICE_BLOCKING = 1
+
+
 class LogLevel(enum.IntEnum):
     """A level of Triton's log. See TRITONSERVER_LogLevel."""
 

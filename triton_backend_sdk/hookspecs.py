@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from triton_backend_sdk.model import Model, ModelInstance
+    from triton_backend_sdk.model_config import ModelConfig
     from triton_backend_sdk.request import Request
     from triton_backend_sdk.response import Response
 
@@ -21,6 +22,16 @@ PROJECT = "triton_backend_sdk"
 hookspec = pluggy.HookspecMarker(PROJECT)
 #: Marks a function or method as the implementation of a hook.
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def auto_complete_config(model: Model, config: ModelConfig) -> None:
+    """Complete the model's config, by files that only you can read, before anything else of the model.
+
+    Called where the server lets backends complete configs, and by ``tbsdk config``; ``model`` has the config
+    as it was. What config.pbtxt says stands. Raising makes the model UNAVAILABLE with your message.
+    See TRITONBACKEND_ModelAutoCompleteConfig and TRITONBACKEND_ModelSetConfig.
+    """
 
 
 @hookspec

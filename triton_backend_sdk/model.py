@@ -3,99 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.enums import InstanceGroupKind
-from triton_backend_sdk.errors import InvalidArgError, NotFoundError
-
-T = TypeVar("T")
-_REQUIRED: Any = object()
-_BOOLEANS = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
-
-
-class Parameters(Mapping[str, str]):
-    """The ``parameters`` of a model's config: strings, as Triton has them, with typed access.
-
-    ``model.parameters.get_int("threads", 4)`` reads
-    ``parameters { key: "threads" value { string_value: "8" } }``.
-    """
-
-    def __init__(self, values: Mapping[str, str], model: str) -> None:
-        self._values = dict(values)
-        self._model = model
-
-    def __getitem__(self, name: str) -> str:
-        try:
-            return self._values[name]
-        except KeyError:
-            known = ", ".join(sorted(self._values)) or "none"
-            raise NotFoundError(
-                f"model '{self._model}' needs the parameter '{name}' in its config.pbtxt; it has {known}"
-            ) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def get_str(self, name: str, default: str = _REQUIRED) -> str:
-        """Give a parameter.
-
-        :raises NotFoundError: it is not there and has no default.
-        """
-        return self._get(name, default, str, "a string")
-
-    def get_int(self, name: str, default: int = _REQUIRED) -> int:
-        """Give a parameter as an int; see :meth:`get_str`.
-
-        :raises InvalidArgError: the value is none.
-        """
-        return self._get(name, default, int, "an integer")
-
-    def get_float(self, name: str, default: float = _REQUIRED) -> float:
-        """Give a parameter as a float; see :meth:`get_int`."""
-        return self._get(name, default, float, "a number")
-
-    def get_bool(self, name: str, default: bool = _REQUIRED) -> bool:
-        """Give a parameter as a bool (true, false, yes, no, on, off, 1, 0); see :meth:`get_int`."""
-        return self._get(name, default, lambda text: _BOOLEANS[text.strip().lower()], "a boolean")
-
-    def _get(self, name: str, default: T, convert: Any, kind: str) -> T:
-        if name not in self._values and default is not _REQUIRED:
-            return default
-        text = self[name]
-        try:
-            value: T = convert(text)
-        except (ValueError, KeyError):
-            raise InvalidArgError(
-                f"parameter '{name}' of model '{self._model}' is '{text}'; it must be {kind}"
-            ) from None
-        return value
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input or output as the model's config declares it."""
-
-    name: str
-    dtype: DataType
-    #: Without the batch dimension; -1 stands for any size.
-    dims: tuple[int, ...]
+from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind
+from triton_backend_sdk.parameters import Parameters
+from triton_backend_sdk.specs import TensorSpec
 
 
 @dataclass(eq=False)
@@ -110,6 +26,26 @@ class Backend:
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)
+
+    @property
+    def execution_policy(self) -> ExecutionPolicy:
+        """How Triton calls this backend's instances: [tool.tbsdk] ``execution-policy`` in pyproject.toml.
+
+        See TRITONBACKEND_BackendExecutionPolicy.
+        """
+        if self._api is None:
+            return ExecutionPolicy.BLOCKING
+        function, kind = self._api.lib.TRITONBACKEND_BackendExecutionPolicy, "TRITONBACKEND_ExecutionPolicy"
+        return ExecutionPolicy(self._api.get(function, self._handle, kind))
+
+    @property
+    def api_version(self) -> tuple[int, int]:
+        """The server's version of the backend API; (0, 0) without a server. See TRITONBACKEND_ApiVersion."""
+        if self._api is None:
+            return 0, 0
+        major, minor = self._api.ffi.new("uint32_t *"), self._api.ffi.new("uint32_t *")
+        self._api.check(self._api.lib.TRITONBACKEND_ApiVersion(major, minor))
+        return int(major[0]), int(minor[0])
 
 
 @dataclass(eq=False)
@@ -177,6 +113,59 @@ class ModelInstance:
     def logger(self) -> logging.Logger:
         """The model's logger, which writes to Triton's log."""
         return self.model.logger
+
+    @property
+    def host_policy(self) -> dict[str, dict[str, str]]:
+        """What ``--host-policy=<name>,<key>=<value>`` gave for this instance's policy: settings by its name.
+
+        See TRITONBACKEND_ModelInstanceHostPolicy.
+        """
+        if self._api is None:
+            return {}
+        function = self._api.lib.TRITONBACKEND_ModelInstanceHostPolicy
+        return dict(self._api.parse(self._api.get(function, self._handle, "TRITONSERVER_Message *")))
+
+    @property
+    def is_passive(self) -> bool:
+        """Whether Triton makes this instance and never executes it.
+
+        See TRITONBACKEND_ModelInstanceIsPassive.
+        """
+        if self._api is None:
+            return False
+        return bool(self._api.get(self._api.lib.TRITONBACKEND_ModelInstanceIsPassive, self._handle, "bool"))
+
+    @property
+    def profiles(self) -> list[str]:
+        """The ``profile`` of its instance group. See TRITONBACKEND_ModelInstanceProfileName."""
+        if self._api is None:
+            return []
+        api, lib = self._api, self._api.lib
+        name = api.ffi.new("const char **")
+        found = []
+        for index in range(api.get(lib.TRITONBACKEND_ModelInstanceProfileCount, self._handle, "uint32_t")):
+            api.check(lib.TRITONBACKEND_ModelInstanceProfileName(self._handle, index, name))
+            found.append(api.ffi.string(name[0]).decode())
+        return found
+
+    @property
+    def secondary_devices(self) -> list[tuple[str, int]]:
+        """Kind (``"KIND_NVDLA"``) and id of its ``secondary_devices``.
+
+        See TRITONBACKEND_ModelInstanceSecondaryDeviceProperties.
+        """
+        if self._api is None:
+            return []
+        api, lib = self._api, self._api.lib
+        kind, device = api.ffi.new("const char **"), api.ffi.new("int64_t *")
+        count = api.get(lib.TRITONBACKEND_ModelInstanceSecondaryDeviceCount, self._handle, "uint32_t")
+        found = []
+        for index in range(count):
+            api.check(
+                lib.TRITONBACKEND_ModelInstanceSecondaryDeviceProperties(self._handle, index, kind, device)
+            )
+            found.append((api.ffi.string(kind[0]).decode(), int(device[0])))
+        return found
 
 
 def _specs(declared: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -14,11 +14,12 @@ import pluggy
 from triton_backend_sdk import hookspecs
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError
 from triton_backend_sdk.model import Model, ModelInstance
+from triton_backend_sdk.signature import Signature
 from triton_backend_sdk.slow_log import SlowLog
 
 _MARK = f"{hookspecs.PROJECT}_impl"
 #: The hooks that concern a model, not an instance; a class may hold them as static or class methods.
-MODEL_HOOKS = ("model_initialize", "model_finalize")
+MODEL_HOOKS = ("auto_complete_config", "model_initialize", "model_finalize")
 Execute = Callable[[list[Any]], Any]
 
 
@@ -28,6 +29,8 @@ class Plugin:
     def __init__(self, module: ModuleType) -> None:
         self.module = module
         self.cls = _plugin_class(module)
+        #: What the plugin declares of its models, if it does.
+        self.signature = _signature(module, self.cls)
         if self.cls is None:
             if not _has_hook(module, "execute"):
                 raise NotFoundError(_no_execute(module))
@@ -159,6 +162,18 @@ def _plugin_class(module: ModuleType) -> type | None:
             f"{module.__file__} has several classes with an execute hook ({names}); keep one"
         )
     return classes[0] if classes else None
+
+
+def _signature(module: ModuleType, cls: type | None) -> Signature | None:
+    found = [
+        (name, value)
+        for owner in (module, cls)
+        for name, value in inspect.getmembers(owner, lambda value: isinstance(value, Signature))
+    ]
+    if len({id(signature) for _, signature in found}) > 1:
+        names = ", ".join(name for name, _ in found)
+        raise InvalidArgError(f"{module.__file__} has several Signatures ({names}); keep one")
+    return found[0][1] if found else None
 
 
 def _no_execute(module: ModuleType) -> str:

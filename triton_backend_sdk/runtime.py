@@ -19,8 +19,9 @@ from typing import Any
 
 import pluggy
 
-from triton_backend_sdk import errors, tracing, triton_log
+from triton_backend_sdk import attributes, errors, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
+from triton_backend_sdk.configure import configure
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.loading import PluginPackage
@@ -39,6 +40,8 @@ _NOT_THE_AUTHORS = (
 class _LoadedBackend:
     backend: Backend
     package: PluginPackage
+    #: Of its tbsdk.conf.
+    settings: dict[str, str]
 
 
 @dataclass
@@ -55,14 +58,14 @@ class _LoadedInstance:
     address: int
 
 
-def entrypoint(function: Callable[[Runtime, Any], None]) -> Callable[[Runtime, Any], Any]:
+def entrypoint(function: Callable[..., None]) -> Callable[..., Any]:
     """Make an exception a TRITONSERVER_Error: nothing may be raised into C."""
 
     @functools.wraps(function)
-    def guarded(runtime: Runtime, handle: Any) -> Any:
+    def guarded(runtime: Runtime, *handles: Any) -> Any:
         tracing.follow()
         try:
-            function(runtime, handle)
+            function(runtime, *handles)
         except BaseException as error:
             code, message = _code_and_message(error)
             with contextlib.suppress(Exception):  # else cffi would return NULL, which is success
@@ -91,9 +94,18 @@ class Runtime:
         config = api.backend_config(handle).get("cmdline", {})
         name = api.text(lib.TRITONBACKEND_BackendName, handle)
         directory = Path(api.path(lib.TRITONBACKEND_BackendArtifacts, handle))
+        settings = attributes.read_settings(directory)
+        attributes.set_policy(api, handle, settings)
         self._backends[api.address(handle)] = _LoadedBackend(
-            Backend(name, config, directory, _api=api, _handle=handle), PluginPackage(name, directory)
+            Backend(name, config, directory, _api=api, _handle=handle),
+            PluginPackage(name, directory),
+            settings,
         )
+
+    @entrypoint
+    def backend_attribute(self, handle: Any, target: Any) -> None:
+        """See TRITONBACKEND_GetBackendAttribute."""
+        attributes.fill(self.api, target, self._backends[self.api.address(handle)].settings)
 
     @entrypoint
     def finalize(self, handle: Any) -> None:
@@ -118,6 +130,7 @@ class Runtime:
         )
         plugin = Plugin(loaded.package.load())
         manager = plugin.model_manager(model)
+        configure(api, model, plugin.signature, manager.hook)
         manager.hook.model_initialize(model=model)
         self._models[api.address(handle)] = _LoadedModel(model, plugin, manager)
 

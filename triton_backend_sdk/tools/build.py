@@ -11,6 +11,7 @@ from pathlib import Path
 
 from triton_backend_sdk._ffi import builder
 from triton_backend_sdk._version import __version__
+from triton_backend_sdk.tools.attributes import backend_settings
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.paths import cache_dir
 from triton_backend_sdk.tools.project import Project
@@ -27,7 +28,8 @@ def build_backend(
     """Build a project into ``out/NAME``, ready for a server's backend directory, and give that path.
 
     :param link: link the package instead of copying it: the server then runs the project's own files.
-    :raises HandledError: no compiler, no headers or no shared libpython; the message says how to get it.
+    :raises HandledError: no compiler, no headers or no shared libpython, or [tool.tbsdk] of pyproject.toml is
+        wrong; the message says what to do.
     """
     target = out / project.name
     library = target / f"libtriton_{project.name}.so"
@@ -35,6 +37,7 @@ def build_backend(
         raise HandledError(
             f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it"
         )
+    attributes = backend_settings(project)
     libpython, libdir = find_libpython()
     try:
         shim = builder.cached_shim(cache_dir(), progress)
@@ -54,6 +57,7 @@ def build_backend(
         "libdir": str(libdir),
         "executable": sys.executable,
         "native": str(_VENDORED / shim.native.name),
+        **attributes,
     }
     text = "".join(f"{key}={value}\n" for key, value in settings.items())
     conf = target / "tbsdk.conf"

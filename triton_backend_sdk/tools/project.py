@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Project:
     model_repository: Path
     #: ``[project].dependencies``, as written.
     requirements: list[str]
+    #: ``[tool.tbsdk]``, as written.
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def find(cls, path: Path) -> Project:
@@ -69,7 +71,8 @@ class Project:
                 f"[project].dependencies in {file} is no list of strings: {dependencies!r}", f"mend {file}"
             )
         root = file.parent
-        return cls(name, root, root / name, root / "model_repository", dependencies)
+        settings = _table(table, "tool", "tbsdk")
+        return cls(name, root, root / name, root / "model_repository", dependencies, settings)
 
 
 def _pyprojects(start: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 extern "Python+C" TRITONSERVER_Error* tb_py_initialize(TRITONBACKEND_Backend* backend);
 extern "Python+C" TRITONSERVER_Error* tb_py_finalize(TRITONBACKEND_Backend* backend);
+extern "Python+C" TRITONSERVER_Error* tb_py_backend_attribute(TRITONBACKEND_Backend* backend, TRITONBACKEND_BackendAttribute* attributes);
 extern "Python+C" TRITONSERVER_Error* tb_py_model_initialize(TRITONBACKEND_Model* model);
 extern "Python+C" TRITONSERVER_Error* tb_py_model_finalize(TRITONBACKEND_Model* model);
 extern "Python+C" TRITONSERVER_Error* tb_py_instance_initialize(TRITONBACKEND_ModelInstance* instance);

@@ -3,6 +3,7 @@
 
 extern TRITONSERVER_Error* tb_py_initialize(TRITONBACKEND_Backend*);
 extern TRITONSERVER_Error* tb_py_finalize(TRITONBACKEND_Backend*);
+extern TRITONSERVER_Error* tb_py_backend_attribute(TRITONBACKEND_Backend*, TRITONBACKEND_BackendAttribute*);
 extern TRITONSERVER_Error* tb_py_model_initialize(TRITONBACKEND_Model*);
 extern TRITONSERVER_Error* tb_py_model_finalize(TRITONBACKEND_Model*);
 extern TRITONSERVER_Error* tb_py_instance_initialize(TRITONBACKEND_ModelInstance*);
@@ -27,6 +28,7 @@ static TRITONSERVER_Error* finalize(TRITONBACKEND_Backend* backend)
 }
 
 static const tb_entries entries = {
-  initialize, finalize, tb_py_model_initialize, tb_py_model_finalize, tb_py_instance_initialize, tb_py_instance_finalize, tb_execute, tb_instance_ready};
+  initialize, finalize, tb_py_backend_attribute, tb_py_model_initialize, tb_py_model_finalize, tb_py_instance_initialize, tb_py_instance_finalize, tb_execute,
+  tb_instance_ready};
 
 uintptr_t tb_entries_address(void) { return (uintptr_t)&entries; }

@@ -6,6 +6,7 @@
 typedef struct {
   TRITONSERVER_Error* (*initialize)(TRITONBACKEND_Backend*);
   TRITONSERVER_Error* (*finalize)(TRITONBACKEND_Backend*);
+  TRITONSERVER_Error* (*attribute)(TRITONBACKEND_Backend*, TRITONBACKEND_BackendAttribute*);
   TRITONSERVER_Error* (*model_initialize)(TRITONBACKEND_Model*);
   TRITONSERVER_Error* (*model_finalize)(TRITONBACKEND_Model*);
   TRITONSERVER_Error* (*instance_initialize)(TRITONBACKEND_ModelInstance*);

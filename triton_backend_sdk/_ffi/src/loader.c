@@ -120,6 +120,12 @@ EXPORT TRITONSERVER_Error* TRITONBACKEND_Finalize(TRITONBACKEND_Backend* backend
   return entries->finalize(backend);
 }
 
+// Asked for after Initialize, and only when that succeeded.
+EXPORT TRITONSERVER_Error* TRITONBACKEND_GetBackendAttribute(TRITONBACKEND_Backend* backend, TRITONBACKEND_BackendAttribute* attributes)
+{
+  return entries->attribute(backend, attributes);
+}
+
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInitialize(TRITONBACKEND_Model* model) { return entries->model_initialize(model); }
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model* model) { return entries->model_finalize(model); }
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInstanceInitialize(TRITONBACKEND_ModelInstance* instance) { return entries->instance_initialize(instance); }
