@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a file: the package is found from the folder above
@@ -16,9 +16,10 @@ if __package__ in (None, ""):  # run as a file: the package is found from the fo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import perf, report
+from benchmarks import inprocess, perf, report
 from benchmarks.facts import machine_facts
-from benchmarks.ground import Ground, lay_out
+from benchmarks.ground import Ground
+from benchmarks.layout import lay_out
 from benchmarks.rows import IN_PROCESS, PEERS, ROWS, Peer, Row
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.install import install_server
@@ -77,16 +78,21 @@ def measure(rows: Sequence[Row], rounds: int, window_ms: int, console: Console) 
             urls = {peer: running.enter_context(_serve(ground, peer, installation)) for peer in PEERS}
         console.print("every backend answers every model rightly; measuring")
         for row, peer, round_ in _schedule(rows, rounds, console):
-            command = ground.command(row, peer, urls[peer])
-            exact = row.service == IN_PROCESS and "p50" in row.metrics
-            sample = perf.run(command, ground.env, window_ms=window_ms, exact=exact)
+            sample = _sample(ground.command(row, peer, urls[peer]), row, ground.env, window_ms)
             samples[row, peer].append(sample)
             console.print(
-                f" {round_ + 1}/{rounds}  {row.title:<34} {peer.key:<7}"
-                f"{sample.rate:>8,.0f} requests/s {report.microseconds(sample.p50_us):>8}"
+                f" {round_ + 1}/{rounds}  {row.title:<40} {peer.key:<7}"
+                f"{sample.rate:>10,.0f} {row.unit:<11} {report.microseconds(sample.p50_us):>8}"
             )
         facts = machine_facts(installation, ground)
     return report.collect(samples, facts, rounds, window_ms)
+
+
+def _sample(command: Sequence[str], row: Row, env: Mapping[str, str], window_ms: int) -> perf.Sample:
+    if row.load is not None:
+        return inprocess.run(command, row.load, row.load.models(row.model), env, window_ms)
+    exact = row.service == IN_PROCESS and "p50" in row.metrics
+    return perf.run(command, env, window_ms=window_ms, exact=exact)
 
 
 def _check_modules() -> None:

@@ -7,13 +7,12 @@ import io
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import process
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.process import BoundProcess
 
 #: Windows per measurement; perf_analyzer demands three and reports their mean.
 WINDOWS = 3
@@ -44,7 +43,7 @@ def run(command: Sequence[str], env: Mapping[str, str], *, window_ms: int, exact
         full = [*command, "-p", str(window_ms), "-s", "999", "-r", str(WINDOWS), "-f", str(table)]
         if exact:
             full += ["--profile-export-file", str(requests)]
-        _call(full, env, limit_s=_GRACE_S + 4 * WINDOWS * window_ms / 1000)
+        process.run("perf_analyzer", full, env, _GRACE_S + 4 * WINDOWS * window_ms / 1000)
         sample = parse_table(table.read_text(encoding="utf-8"))
         return _with_exact_percentiles(sample, requests) if exact else sample
 
@@ -72,18 +71,3 @@ def parse_requests(text: str) -> list[float]:
 def _with_exact_percentiles(sample: Sample, requests: Path) -> Sample:
     latencies = sorted(parse_requests(requests.read_text(encoding="utf-8")))
     return Sample(sample.rate, statistics.median(latencies), latencies[int(0.99 * len(latencies))])
-
-
-def _call(command: Sequence[str], env: Mapping[str, str], limit_s: float) -> None:
-    process, deadline = BoundProcess(command, env=env), time.monotonic() + limit_s
-    try:
-        while (status := process.poll()) is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-    finally:
-        process.kill()  # and what it left: in-process, the stock backend's stub is its child
-    if status is None:
-        raise HandledError(f"perf_analyzer did not end within {limit_s:.0f} s: {' '.join(command)}")
-    if status:
-        lines = [line for line in process.lines() if line.strip()]
-        what = f"perf_analyzer failed with status {status}: {' '.join(command)}"
-        raise HandledError(what, details=lines[-8:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +27,7 @@ def draw(lines: Sequence[Line], target: Path) -> None:
     """Draw the requests/s of this SDK and of the floor as multiples of the stock backend's, in log scale."""
     rates = [line for line in lines if line.metric == "rate"][::-1]
     ours = [line.ratio(STOCK.key) for line in rates]
-    floor = [line.medians[FLOOR.key] / line.medians[STOCK.key] for line in rates]
+    floor = [line.medians.get(FLOOR.key, math.nan) / line.medians[STOCK.key] for line in rates]
     height = 1.1 + 0.38 * len(rates)
     figure, axes = plt.subplots(figsize=(9, height), dpi=160)
     figure.subplots_adjust(left=0.385, right=0.76, top=1 - 0.8 / height, bottom=0.35 / height)
@@ -34,9 +35,9 @@ def draw(lines: Sequence[Line], target: Path) -> None:
     axes.plot(floor, range(len(rates)), "|", markersize=17, markeredgewidth=2.5, color=_INK, zorder=3)
     axes.axvline(1, color=_GREY, linewidth=1.5, zorder=1)
     axes.set_yticks(range(len(rates)), [line.title for line in rates])
-    _scale(axes, max(*ours, *floor))
+    _scale(axes, max(value for value in (*ours, *floor) if not math.isnan(value)))
     _columns(axes, ours, floor)
-    title = "Requests per second, stock Python backend = 1"
+    title = "Requests per second (of streams: responses), stock Python backend = 1"
     figure.suptitle(
         title, x=0.01, y=1 - 0.1 / height, horizontalalignment="left", color=_INK, fontweight="bold"
     )
@@ -75,7 +76,13 @@ def _columns(axes: Axes, ours: Sequence[float], floor: Sequence[float]) -> None:
         }
         axes.text(place, len(values) - 0.15, header, fontweight="bold", **style)
         for height, value in enumerate(values):
-            axes.text(place, height, f"{value:.3g}x" if value >= 10 else f"{value:.1f}x", **style)
+            axes.text(place, height, _multiple(value), **style)
+
+
+def _multiple(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value:,.0f}x" if value >= 10 else f"{value:.1f}x"
 
 
 def draw_memory(points: Sequence[tuple[int, int]], target: Path) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.perf import Sample
-from benchmarks.rows import BATCHED, FLOOR, OURS, ROWS, STOCK, Peer, Row
+from benchmarks.rows import BATCHED, FLOOR, IDEAL, OURS, ROWS, STOCK, Peer, Row, Target
 
 #: The samples of each cell, in the order of the rounds.
 Samples = dict[tuple[Row, Peer], list[Sample]]
@@ -48,19 +48,30 @@ class Line:
 
     def cells(self) -> tuple[str, ...]:
         """Give the texts of the table's columns."""
-        values = (_value(self.metric, self.medians[key]) for key in (STOCK.key, self.peer.key, FLOOR.key))
-        return (self.title, *values, _times(self.ratio(STOCK.key)), _times(self.ratio(FLOOR.key)))
+        values = [self._value(key) for key in (STOCK.key, self.peer.key, FLOOR.key)]
+        ratios = [_times(self.ratio(key)) if key in self.medians else "" for key in (STOCK.key, FLOOR.key)]
+        return (self.title, *values, *ratios)
+
+    def _value(self, key: str) -> str:
+        if key not in self.medians:
+            return f"ideal {self._value(IDEAL)}" if IDEAL in self.medians else ""
+        return microseconds(self.medians[key]) if self.metric == "p50" else f"{self.medians[key]:,.0f}/s"
 
     def verdicts(self) -> Iterator[tuple[bool, str]]:
         """Give each target of this line: whether it was reached, and in words."""
         for target in self.row.targets if self.peer is OURS else ():
             if target.metric == self.metric:
-                ratio, measure = self.ratio(target.peer), {"p50": "p50", "rate": "requests/s"}[self.metric]
-                wanted = f"{target.sign} {target.ratio:g}x"
-                yield (
-                    target.reached(ratio),
-                    f"{self.title}: {measure} {_times(ratio)} of {target.peer}, target {wanted}",
-                )
+                reached, words = self._verdict(target)
+                yield reached, f"{self.title}: {'p50' if self.metric == 'p50' else self.row.unit} {words}"
+
+    def _verdict(self, target: Target) -> tuple[bool, str]:
+        if target.peer is None:
+            value = self.medians[self.peer.key]
+            words = f"{microseconds(value)}, target {target.sign} {target.limit:g} us"
+        else:
+            value = self.ratio(target.peer)
+            words = f"{_times(value)} of {target.peer}, target {target.sign} {target.limit:g}x"
+        return target.reached(value), words
 
 
 def collect(samples: Samples, machine: Mapping[str, str], rounds: int, window_ms: int) -> Results:
@@ -84,7 +95,10 @@ def _row_lines(row: Row, peers: Mapping[str, Mapping[str, Sequence[float]]]) -> 
     for peer in (OURS, BATCHED):
         for metric in row.metrics if peer.key in peers else ():
             name = "p50_us" if metric == "p50" else "rate"
-            yield Line(row, metric, peer, {key: statistics.median(peers[key][name]) for key in peers})
+            medians = {key: statistics.median(peers[key][name]) for key in peers}
+            if row.ideal_rate is not None and metric == "rate":
+                medians[IDEAL] = row.ideal_rate
+            yield Line(row, metric, peer, medians)
 
 
 def microseconds(value: float) -> str:
@@ -96,10 +110,6 @@ def microseconds(value: float) -> str:
 
 def _times(ratio: float) -> str:
     return f"{ratio:.3f}x" if ratio < 1 else f"{ratio:.2f}x"
-
-
-def _value(metric: str, value: float) -> str:
-    return microseconds(value) if metric == "p50" else f"{value:,.0f}/s"
 
 
 def show(results: Results, console: Console) -> None:
@@ -126,7 +136,8 @@ def markdown(results: Results) -> str:
     text += ["| " + " | ".join(line.cells()) + " |" for line in lines(results)]
     text += [
         "",
-        "Times are median latencies: less is better. Rates are requests per second: more is better.",
+        "Times are median latencies: less is better. Rates are requests per second, of streams responses per "
+        "second: more is better.",
         "",
     ]
     text += [f"- {_word(reached)}: {words}" for line in lines(results) for reached, words in line.verdicts()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -11,31 +11,40 @@ class Peer:
 
     key: str
     label: str
-    #: As in ``backend:`` of config.pbtxt, and the name of its folder.
-    backend: str
+    #: What its backend for a kind of work is called.
+    pattern: str
+
+    def backend(self, work: str) -> str:
+        """Give the name of its backend for a kind of work, as in ``backend:`` of config.pbtxt."""
+        return self.pattern.format(work)
 
 
 STOCK = Peer("stock", "stock Python backend", "python")
-FLOOR = Peer("floor", "C floor", "floor")
-OURS = Peer("ours", "this SDK", "identity")
-BATCHED = Peer("batched", "this SDK, @batched", "batched_identity")
+FLOOR = Peer("floor", "C floor", "floor_{}")
+OURS = Peer("ours", "this SDK", "{}")
+BATCHED = Peer("batched", "this SDK, @batched", "batched_{}")
 PEERS = (STOCK, FLOOR, OURS, BATCHED)
 
 
 @dataclass(frozen=True)
 class Model:
-    """An identity model: IN is copied to OUT. Shapes are fixed, so that perf_analyzer need not be told."""
+    """A model from IN to OUT, both of one shape. Shapes are fixed, so that perf_analyzer need not be told."""
 
     name: str
     datatype: str
     elements: int
     max_batch_size: int = 0
+    #: What it does: "identity", "sleep" (identity after 100 ms), "call" (what another model answers),
+    #: "stream" (0, 1, ... IN - 1).
+    work: str = "identity"
+    #: The keys of the peers for which it is decoupled.
+    decoupled: tuple[str, ...] = ()
 
-    def config(self, backend: str) -> str:
-        """Write config.pbtxt: the same text for every backend but for its name."""
+    def config(self, peer: Peer) -> str:
+        """Write config.pbtxt: the same text for every peer but for the backend's name, and ``decoupled``."""
         tensor = f"data_type: TYPE_{self.datatype} dims: [{self.elements}]"
         lines = [
-            f'backend: "{backend}"',
+            f'backend: "{peer.backend(self.work)}"',
             f"max_batch_size: {self.max_batch_size}",
             f'input [{{ name: "IN" {tensor} }}]',
             f'output [{{ name: "OUT" {tensor} }}]',
@@ -44,6 +53,8 @@ class Model:
         if self.max_batch_size:
             preferred = f"preferred_batch_size: [{self.max_batch_size}]"
             lines.append(f"dynamic_batching {{ {preferred} max_queue_delay_microseconds: 500 }}")
+        if peer.key in self.decoupled:
+            lines.append("model_transaction_policy { decoupled: true }")
         return "\n".join(lines) + "\n"
 
 
@@ -51,27 +62,59 @@ SMALL = Model("small", "FP32", 16)
 LARGE = Model("large", "FP32", 4 << 20)
 STRINGS = Model("strings", "STRING", 10_000)
 BATCH = Model("batch", "FP32", 16, max_batch_size=64)
+#: Those that perf_analyzer measures; every peer serves them all.
 MODELS = (SMALL, LARGE, STRINGS, BATCH)
+
+MEGA = Model("mega", "FP32", 1 << 18)
+STREAM = Model("stream", "INT32", 1, work="stream", decoupled=("stock", "floor", "ours"))
+CALL_SMALL = Model("call_small", "FP32", 16, work="call")
+CALL_MEGA = Model("call_mega", "FP32", 1 << 18, work="call")
+# The stock backend takes a second request before the first is answered only in a decoupled model.
+SLEEP = Model("sleep", "FP32", 16, work="sleep", decoupled=("stock",))
 
 IN_PROCESS, GRPC = "in-process", "gRPC"
 
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio that this SDK must reach against a peer."""
+    """What this SDK must reach: a ratio to a peer, or a number of microseconds."""
 
     metric: str
-    peer: str
-    ratio: float
+    #: The key of a peer, IDEAL, or None where ``limit`` is in us.
+    peer: str | None
+    limit: float
 
     @property
     def sign(self) -> str:
         """Give the direction in which it is reached: less time, more requests."""
         return "<=" if self.metric == "p50" else ">="
 
-    def reached(self, ratio: float) -> bool:
-        """Tell whether the measured ratio reaches it."""
-        return ratio <= self.ratio if self.metric == "p50" else ratio >= self.ratio
+    def reached(self, value: float) -> bool:
+        """Tell whether the measured ratio or time reaches it."""
+        return value <= self.limit if self.metric == "p50" else value >= self.limit
+
+
+#: Stands among the peers for the rate that nobody can exceed, where a row has one.
+IDEAL = "ideal"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What our own client sends, see client/client.c; other rows are measured with perf_analyzer."""
+
+    #: Requests in flight.
+    concurrency: int = 1
+    #: How many answers a request asks of a stream, each of them counted for the rate; 0: the model echoes.
+    responses: int = 0
+    #: The model that the measured one calls.
+    callee: Model | None = None
+    #: The callee is measured too, in turn, and the median latency is what the caller adds to it.
+    less_callee: bool = False
+
+    def models(self, measured: Model) -> list[str]:
+        """Give the models as the client takes them: first the callee, with a + where it is not measured."""
+        callee = [("" if self.less_callee else "+") + self.callee.name] if self.callee is not None else []
+        return [*callee, measured.name]
 
 
 @dataclass(frozen=True)
@@ -89,7 +132,16 @@ class Row:
     #: What the table shows: "p50", the median latency, and "rate", the requests per second.
     metrics: tuple[str, ...] = ("rate",)
     peers: tuple[Peer, ...] = (STOCK, FLOOR, OURS)
-    targets: tuple[Target, ...] = field(default=())
+    targets: tuple[Target, ...] = ()
+    #: With it, our own client measures the row.
+    load: Load | None = None
+    #: The rate that nobody can exceed.
+    ideal_rate: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """Give what is counted."""
+        return "responses/s" if self.load is not None and self.load.responses else "requests/s"
 
 
 _SHARED_MEMORY = ("--shared-memory", "system", "--output-shared-memory-size", str(4 * LARGE.elements))
@@ -114,6 +166,45 @@ ROWS = (
         targets=(Target("rate", "stock", 3.5), Target("rate", "floor", 0.9)),
     ),
     Row("strings", "10,000 strings, in-process", STRINGS, IN_PROCESS, ("--string-length", "16"), pinned=True),
+    Row(
+        "stream",
+        "8 streams of 1,000 ints, in-process",
+        STREAM,
+        IN_PROCESS,
+        pinned=True,
+        targets=(Target("rate", "stock", 5),),
+        load=Load(concurrency=8, responses=1000),
+    ),
+    Row(
+        "call-hop",
+        "16 floats, a call to another model adds",
+        CALL_SMALL,
+        IN_PROCESS,
+        pinned=True,
+        metrics=("p50",),
+        targets=(Target("p50", None, 15),),
+        load=Load(callee=SMALL, less_callee=True),
+    ),
+    Row(
+        "call-large",
+        "1 MB through a call to another model",
+        CALL_MEGA,
+        IN_PROCESS,
+        pinned=True,
+        targets=(Target("rate", "stock", 4),),
+        load=Load(callee=MEGA),
+    ),
+    Row(
+        "sleep",
+        "200 at once that sleep 100 ms, in-process",
+        SLEEP,
+        IN_PROCESS,
+        pinned=True,
+        peers=(STOCK, OURS),
+        targets=(Target("rate", IDEAL, 0.9),),
+        load=Load(concurrency=200),
+        ideal_rate=2000,
+    ),
     Row("grpc-small", "16 floats, gRPC", SMALL, GRPC),
     Row("grpc-large", "16 MB, gRPC + shared memory", LARGE, GRPC, _SHARED_MEMORY),
     Row(

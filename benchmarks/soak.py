@@ -19,7 +19,7 @@ if __package__ in (None, ""):  # run as a file: the package is found from the fo
 from rich.console import Console
 
 from benchmarks import parts
-from benchmarks.rows import BATCH, SMALL, Model
+from benchmarks.rows import BATCH, SMALL, Model, Peer
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.install import install_server
@@ -28,7 +28,7 @@ from triton_backend_sdk.tools.project import Project
 from triton_backend_sdk.tools.server import TritonServer, find_server
 
 HERE = Path(__file__).parent
-BACKEND = "soak_identity"
+BACKEND = Peer("soak", "the plugin of the soak test", "soak_{}")
 #: Each model with the number of requests that are kept in flight.
 LOADS = ((SMALL, 4), (Model("strings", "STRING", 100), 1), (BATCH, 32))
 #: RSS may grow by this much after the warm-up.
@@ -79,7 +79,7 @@ def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
     libraries = f"{perf_analyzer.parent / 'lib'}:{root / 'lib'}"
     with tempfile.TemporaryDirectory(prefix="tbsdk-soak-") as name, contextlib.ExitStack() as running:
         work = Path(name)
-        build_backend(Project.find(HERE / BACKEND), work / "backends")
+        build_backend(Project.find(HERE / "plugins" / "soak_identity"), work / "backends")
         _write_models(work / "models")
         server = TritonServer(work / "models", backend_directory=work / "backends", server=installation)
         running.callback(server.kill)  # at once: the plugin keeps views, and so requests, for ever

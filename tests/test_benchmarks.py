@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
-from benchmarks import perf, report  # noqa: E402
-from benchmarks.rows import BATCH, BATCHED, FLOOR, OURS, ROWS, STOCK, Target  # noqa: E402
+from benchmarks import inprocess, perf, report  # noqa: E402
+from benchmarks.rows import BATCH, BATCHED, FLOOR, OURS, ROWS, SMALL, STOCK, Load, Target  # noqa: E402
 from triton_backend_sdk.tools.errors import HandledError  # noqa: E402
 
 # As perf_analyzer 2.44.0 wrote them here, the floor, 16 floats, in-process.
@@ -81,6 +81,36 @@ def test_rows_that_were_not_measured_are_left_out(results):
     assert "16 MB, in-process" not in report.markdown(results)
 
 
+def test_a_row_without_a_floor_shows_what_nobody_can_exceed(results):
+    sleeping = next(line for line in report.lines(results) if line.row.key == "sleep")
+    assert sleeping.cells()[1:] == ("100/s", "400/s", "ideal 2,000/s", "4.00x", "")
+    text = "200 at once that sleep 100 ms, in-process: requests/s 0.200x of ideal, target >= 0.9x"
+    assert list(sleeping.verdicts()) == [(False, text)]
+
+
+def test_a_target_may_be_a_time(results):
+    hop = next(line for line in report.lines(results) if line.row.key == "call-hop")
+    words = "16 floats, a call to another model adds: p50 2.50 ms, target <= 15 us"
+    assert list(hop.verdicts()) == [(False, words)]
+
+
+def test_streams_are_measured_in_responses():
+    lines = [
+        "I1121 11:36:39.806609 15914 server.cc:345] a line of the log",
+        '{"model": "small", "requests_per_s": 9.0, "responses_per_s": 9.0, "p50_us": 3.5, "p99_us": 5.0}',
+        '{"model": "call_small", "requests_per_s": 3.0, "responses_per_s": 3000.0, "p50_us": 15.0, "p99_us": 9.0}',
+    ]
+    assert inprocess.parse(lines[::2], Load(responses=1000)) == perf.Sample(3000, 15, 9)
+    assert inprocess.parse(lines, Load(callee=SMALL, less_callee=True)) == perf.Sample(3, 11.5, 9)
+    with pytest.raises(HandledError, match="measured 0 models"):
+        inprocess.parse(lines[:1], Load())
+
+
+def test_the_callee_of_a_model_is_loaded_too_and_measured_where_it_counts():
+    assert Load(callee=SMALL).models(BATCH) == ["+small", "batch"]
+    assert Load(callee=SMALL, less_callee=True).models(BATCH) == ["small", "batch"]
+
+
 @pytest.mark.parametrize(
     ("metric", "ratio", "reached"),
     [("p50", 0.25, True), ("p50", 0.26, False), ("rate", 0.25, True), ("rate", 0.2, False)],
@@ -96,5 +126,5 @@ def test_the_written_table_is_that_of_the_written_numbers():
 
 
 def test_all_backends_get_the_same_config_but_for_the_name():
-    assert BATCH.config("a").replace('"a"', '"b"') == BATCH.config("b")
-    assert "dynamic_batching" in BATCH.config("a")
+    assert BATCH.config(OURS).replace('"identity"', '"floor_identity"') == BATCH.config(FLOOR)
+    assert "dynamic_batching" in BATCH.config(OURS)

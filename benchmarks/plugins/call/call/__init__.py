@@ -1,0 +1,1 @@
+"""Calling another model, as a user of the SDK writes it: what the benchmark measures."""

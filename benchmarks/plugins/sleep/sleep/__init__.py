@@ -1,0 +1,1 @@
+"""Waiting without a thread, as a user of the SDK writes it: what the benchmark measures."""

@@ -1,0 +1,1 @@
+"""Streaming, as a user of the SDK writes it: what the benchmark measures."""
