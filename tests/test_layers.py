@@ -23,8 +23,8 @@ ALLOWED = {
 #: Each runtime module may import those before it.
 ORDER = [
     "_version", "errors", "enums", "dtypes", "tensor", "request", "response", "batched", "specs", "parameters", "model",
-    "model_config", "signature", "hookspecs", "slow_log", "loading", "plugins", "instance_thread", "readiness", "lifecycle",
-    "outputs", "_ffi", "_ffi.api", "configure", "attributes", "tracing", "triton_log", "runtime", "attach",
+    "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "loading", "plugins", "instance_thread", "readiness", "lifecycle",
+    "outputs", "_ffi", "_ffi.api", "configure", "attributes", "tracing", "batcher", "triton_log", "runtime", "attach",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.
 ONLY = {

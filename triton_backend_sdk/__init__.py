@@ -27,6 +27,7 @@ from triton_backend_sdk.errors import (
 from triton_backend_sdk.hookspecs import hookimpl
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.model_config import ModelConfig
+from triton_backend_sdk.queued import QueuedInput, QueuedRequest
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
 from triton_backend_sdk.signature import Signature
@@ -60,6 +61,8 @@ __all__ = [
     "NotFoundError",
     "Parameter",
     "QueuePolicy",
+    "QueuedInput",
+    "QueuedRequest",
     "Request",
     "Response",
     "SequenceBatching",

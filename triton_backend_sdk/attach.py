@@ -22,6 +22,7 @@ from triton_backend_sdk import errors, outputs
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import MemoryType
+from triton_backend_sdk.queued import QueuedInput, QueuedRequest
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
 from triton_backend_sdk.runtime import Runtime
@@ -62,6 +63,7 @@ def _attach_first(native: str, fingerprint: str) -> Any:
             "UnsupportedError": errors.UnsupportedError,
         }
     )
+    hot.install_queued(QueuedRequest, QueuedInput)
     module = _import_extension("triton_backend_sdk._native", native)
     module.fingerprint = fingerprint
     runtime = Runtime(Api(module.ffi, module.lib), hot)

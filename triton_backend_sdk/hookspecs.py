@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from triton_backend_sdk.model import Model, ModelInstance
     from triton_backend_sdk.model_config import ModelConfig
+    from triton_backend_sdk.queued import QueuedRequest
     from triton_backend_sdk.request import Request
     from triton_backend_sdk.response import Response
 
@@ -85,3 +88,32 @@ def execute(instance: ModelInstance, requests: list[Request]) -> list[Response |
     Raising fails the whole batch with your message. See TRITONBACKEND_ModelInstanceExecute.
     """
     raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def batch_initialize(model: Model) -> Any:
+    """Begin a batch that Triton's dynamic batcher forms: give what ``batch_include`` shall know of it.
+
+    Without this hook a batch is a fresh ``types.SimpleNamespace``. It is called when the first request is
+    looked at. What all batches share belongs into ``model.state``: Triton makes a model's batcher right after
+    ``model_initialize``, so there is no hook for that. See TRITONBACKEND_ModelBatchInitialize.
+    """
+
+
+@hookspec(firstresult=True)
+def batch_include(model: Model, batch: Any, request: QueuedRequest) -> bool:
+    """Tell whether a queued request may join the batch; if not, that is sent, and this begins the next.
+
+    The first request of a batch joins whatever the answer. The queue is locked meanwhile: be quick, wait for
+    nothing, call no model. Raising is logged, and nothing more joins the batch. Triton may look at the same
+    requests again, with a new batch. See TRITONBACKEND_ModelBatchIncludeRequest.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def batch_finalize(model: Model, batch: Any) -> None:
+    """Let go of what batch_initialize gave: the batch was sent, or its requests are looked at once more.
+
+    Raising is logged. See TRITONBACKEND_ModelBatchFinalize.
+    """

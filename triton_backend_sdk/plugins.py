@@ -11,7 +11,7 @@ from typing import Any
 
 import pluggy
 
-from triton_backend_sdk import hookspecs
+from triton_backend_sdk import batching, hookspecs
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError
 from triton_backend_sdk.model import Model, ModelInstance
 from triton_backend_sdk.signature import Signature
@@ -19,7 +19,7 @@ from triton_backend_sdk.slow_log import SlowLog
 
 _MARK = f"{hookspecs.PROJECT}_impl"
 #: The hooks that concern a model, not an instance; a class may hold them as static or class methods.
-MODEL_HOOKS = ("auto_complete_config", "model_initialize", "model_finalize")
+MODEL_HOOKS = ("auto_complete_config", "model_initialize", "model_finalize", *batching.HOOKS)
 Execute = Callable[[list[Any]], Any]
 
 
@@ -86,6 +86,33 @@ def execute_caller(manager: pluggy.PluginManager, instance: ModelInstance) -> Ex
     return lambda requests: function(
         **{name: {"instance": instance, "requests": requests}[name] for name in names}
     )
+
+
+def batch_hooks(manager: pluggy.PluginManager) -> dict[str, Callable[..., Any]]:
+    """Give what to call for each batch hook that there is, with all the hook's arguments in their order.
+
+    :raises InvalidArgError: there is none that decides.
+    """
+    callers = {
+        name: _positional(getattr(manager.hook, name), names) for name, names in batching.HOOKS.items()
+    }
+    found = {name: caller for name, caller in callers.items() if caller is not None}
+    if found and "batch_include" not in found:
+        raise InvalidArgError(f"there is a hook '{next(iter(found))}' but no batch_include(batch, request)")
+    return found
+
+
+def _positional(hook: Any, arguments: tuple[str, ...]) -> Callable[..., Any] | None:
+    implementations = hook.get_hookimpls()
+    if not implementations:
+        return None
+    if len(implementations) > 1:
+        return lambda *given: hook(**dict(zip(arguments, given, strict=True)))
+    function, names = implementations[0].function, tuple(implementations[0].argnames)
+    if names == arguments:
+        return function  # type: ignore[no-any-return]
+    wanted = [arguments.index(name) for name in names]
+    return lambda *given: function(*[given[i] for i in wanted])
 
 
 def _call_hook(hook: Any, instance: ModelInstance, requests: list[Any]) -> Any:

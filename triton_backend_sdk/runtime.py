@@ -21,6 +21,7 @@ import pluggy
 
 from triton_backend_sdk import attributes, errors, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
+from triton_backend_sdk.batcher import ModelBatcher
 from triton_backend_sdk.configure import configure
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.lifecycle import InstanceLife
@@ -49,6 +50,7 @@ class _LoadedModel:
     model: Model
     plugin: Plugin
     manager: pluggy.PluginManager
+    batcher: ModelBatcher
 
 
 @dataclass
@@ -132,7 +134,8 @@ class Runtime:
         manager = plugin.model_manager(model)
         configure(api, model, plugin.signature, manager.hook)
         manager.hook.model_initialize(model=model)
-        self._models[api.address(handle)] = _LoadedModel(model, plugin, manager)
+        batcher = ModelBatcher(api, self._hot, model, manager, functools.partial(_log_hook, model))
+        self._models[api.address(handle)] = _LoadedModel(model, plugin, manager, batcher)
 
     @entrypoint
     def model_finalize(self, handle: Any) -> None:
@@ -141,6 +144,7 @@ class Runtime:
         if loaded is None:
             return
         try:
+            loaded.batcher.close()
             loaded.manager.hook.model_finalize(model=loaded.model)
         finally:
             del loaded
@@ -163,13 +167,15 @@ class Runtime:
             _api=api,
             _handle=handle,
         )
+        guard = loaded.batcher.guard
+        prepare = guard if lib.tb_owns_interpreter() else lambda execute: tracing.following(guard(execute))
         life = InstanceLife(loaded.plugin, instance)
         life.start()
         try:
             address = self._hot.bind(
                 api.address(handle),
                 instance,
-                life.execute() if lib.tb_owns_interpreter() else life.execute(tracing.following),
+                life.execute(prepare),
                 functools.partial(_describe, instance),
                 loaded.model.max_batch_size > 0,
                 tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
@@ -194,6 +200,11 @@ class Runtime:
     def _tell_ready(self, address: int, message: str | None, seconds: float) -> None:
         text = self.api.ffi.NULL if message is None else message.encode(errors="replace")
         self.api.lib.tb_set_ready(address, text, seconds)
+
+
+def _log_hook(model: Model, hook: str, error: BaseException) -> None:
+    message = _code_and_message(error)[1]
+    model.logger.error("%s: %s failed: %s\n%s", model.name, hook, message, traceback_text(error))
 
 
 def _describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:

@@ -19,11 +19,11 @@ def follow() -> None:
         sys.settrace(trace)
 
 
-def following(function: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
-    """Wrap what C calls with a batch; a server, which nobody traces, does without."""
+def following(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap what C calls, such as execute; a server, which nobody traces, does without."""
 
-    def call(requests: list[Any]) -> Any:
+    def call(*arguments: Any) -> Any:
         follow()
-        return function(requests)
+        return function(*arguments)
 
     return call

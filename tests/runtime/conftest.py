@@ -19,13 +19,13 @@ _numbers = itertools.count()
 FP32 = {"IN": ("FP32", [-1])}, {"OUT": ("FP32", [-1])}
 
 
-def write_project(root: Path, name: str, source: str) -> Project:
+def write_project(root: Path, name: str, source: str, settings: str = "") -> Project:
     package = root / name / name
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "plugin.py").write_text(textwrap.dedent(source))
     (package.parent / "pyproject.toml").write_text(
-        f'[project]\nname = "{name}"\n[tool.tbsdk]\nbackend = "{name}"\n'
+        f'[project]\nname = "{name}"\n[tool.tbsdk]\nbackend = "{name}"\n{settings}'
     )
     return Project.find(package.parent)
 
@@ -94,11 +94,19 @@ def serve(tmp_path):
     running: list[Served] = []
 
     def make(
-        source, inputs=FP32[0], outputs=FP32[1], *, load=True, link=True, core_options=None, **config
+        source,
+        inputs=FP32[0],
+        outputs=FP32[1],
+        *,
+        load=True,
+        link=True,
+        core_options=None,
+        settings="",
+        **config,
     ) -> Served:
         name = f"plugin_{next(_numbers)}"
         header = "import numpy as np\nfrom triton_backend_sdk import *\n"
-        project = write_project(tmp_path / "projects", name, header + textwrap.dedent(source))
+        project = write_project(tmp_path / "projects", name, header + textwrap.dedent(source), settings)
         build_backend(project, tmp_path / "backends", link=link)
         write_model(tmp_path / "models", name, name, inputs, outputs, **config)
         core = TritonCore(tmp_path / "models", tmp_path / "backends", **(core_options or {}))

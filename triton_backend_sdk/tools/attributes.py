@@ -6,6 +6,7 @@ import difflib
 import json
 from typing import Any
 
+from triton_backend_sdk.batching import LIMITS
 from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.project import Project
@@ -13,7 +14,7 @@ from triton_backend_sdk.tools.project import Project
 POLICIES = tuple(policy.name.lower().replace("_", "-") for policy in ExecutionPolicy)
 KINDS = tuple(kind.name.lower() for kind in InstanceGroupKind)
 #: Every key that the table may have; those that end up in tbsdk.conf have a function below.
-KEYS = ("backend", "execution-policy", "parallel-instance-loading", "preferred-instance-groups")
+KEYS = ("backend", "batcher", "execution-policy", "parallel-instance-loading", "preferred-instance-groups")
 _GROUP_KEYS = ("kind", "count", "gpus")
 
 
@@ -35,6 +36,27 @@ def backend_settings(project: Project) -> dict[str, str]:
     return {
         key: read(project, project.settings[key]) for key, read in readers.items() if key in project.settings
     }
+
+
+def wants_batcher(project: Project) -> bool:
+    """Tell whether Triton shall find the backend's batcher: ``batcher``, or what the project's files say.
+
+    They say so where the package has the hook that decides, or a model's config a rule.
+
+    :raises HandledError: ``batcher`` is no boolean.
+    """
+    wanted = project.settings.get("batcher")
+    if wanted is None:
+        sources = [(path, ("def batch_include(",)) for path in project.package.rglob("*.py")]
+        configs = [(path, LIMITS) for path in project.model_repository.glob("*/config.pbtxt")]
+        return any(
+            word in path.read_text(encoding="utf-8", errors="replace")
+            for path, words in (*sources, *configs)
+            for word in words
+        )
+    if not isinstance(wanted, bool):
+        raise _wrong(project, f"batcher is {wanted!r}; it can be true or false")
+    return wanted
 
 
 def _policy(project: Project, value: Any) -> str:

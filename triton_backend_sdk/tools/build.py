@@ -11,7 +11,7 @@ from pathlib import Path
 
 from triton_backend_sdk._ffi import builder
 from triton_backend_sdk._version import __version__
-from triton_backend_sdk.tools.attributes import backend_settings
+from triton_backend_sdk.tools.attributes import backend_settings, wants_batcher
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.paths import cache_dir
 from triton_backend_sdk.tools.project import Project
@@ -19,6 +19,8 @@ from triton_backend_sdk.tools.project import Project
 SDK = Path(__file__).parent.parent
 #: What runs in the server; the rest of the SDK stays on the developer's machine.
 RUNTIME = ("*.py", "py.typed", "_ffi/__init__.py", "_ffi/api.py")
+#: Where Triton looks for a backend's TRITONBACKEND_ModelBatch functions.
+BATCHER = "batchstrategy.so"
 _VENDORED = Path("_sdk") / "triton_backend_sdk"
 
 
@@ -37,7 +39,7 @@ def build_backend(
         raise HandledError(
             f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it"
         )
-    attributes = backend_settings(project)
+    attributes, batcher = backend_settings(project), wants_batcher(project)
     libpython, libdir = find_libpython()
     try:
         shim = builder.cached_shim(cache_dir(), progress)
@@ -49,6 +51,7 @@ def build_backend(
     _copy(shim.native, target / _VENDORED / shim.native.name)
     _mirror(SDK, target / _VENDORED, RUNTIME, keep=(shim.native.name,))
     _place_package(project.package, target / project.name, link)
+    _place_batcher(target / BATCHER, library.name, batcher)
     settings = {
         "sdk": __version__,
         "fingerprint": builder.fingerprint(),
@@ -84,6 +87,19 @@ def find_libpython() -> tuple[str, Path]:
         + ", ".join(filter(None, places)),
         f"apt-get install libpython{version}, or use a Python that was configured with --enable-shared",
     )
+
+
+def _place_batcher(link: Path, library: str, wanted: bool) -> None:
+    """Let Triton find the backend's batcher, or not; an author's own in its place stays.
+
+    A link and no copy: the same file is the same library in the server, with the same Python in it. And only
+    where it is wanted, as Triton asks a batcher that it finds for every request of every model.
+    """
+    if wanted and not link.exists():
+        link.unlink(missing_ok=True)  # it may lead nowhere
+        link.symlink_to(library)
+    elif not wanted and link.is_symlink():
+        link.unlink()
 
 
 def _place_package(package: Path, target: Path, link: bool) -> None:

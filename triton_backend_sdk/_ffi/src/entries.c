@@ -1,5 +1,5 @@
 // The entries that a loader forwards to: the lifecycle goes to Python through cffi, a batch to execute.c.
-#include "shim.h"
+#include "batcher.h"
 
 extern TRITONSERVER_Error* tb_py_initialize(TRITONBACKEND_Backend*);
 extern TRITONSERVER_Error* tb_py_finalize(TRITONBACKEND_Backend*);
@@ -29,6 +29,6 @@ static TRITONSERVER_Error* finalize(TRITONBACKEND_Backend* backend)
 
 static const tb_entries entries = {
   initialize, finalize, tb_py_backend_attribute, tb_py_model_initialize, tb_py_model_finalize, tb_py_instance_initialize, tb_py_instance_finalize, tb_execute,
-  tb_instance_ready};
+  tb_instance_ready, tb_batcher_initialize, tb_batcher_finalize, tb_batch_initialize, tb_batch_include, tb_batch_finalize};
 
 uintptr_t tb_entries_address(void) { return (uintptr_t)&entries; }

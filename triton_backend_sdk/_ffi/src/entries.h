@@ -13,6 +13,12 @@ typedef struct {
   TRITONSERVER_Error* (*instance_finalize)(TRITONBACKEND_ModelInstance*);
   TRITONSERVER_Error* (*execute)(TRITONBACKEND_ModelInstance*, TRITONBACKEND_Request**, uint32_t);
   TRITONSERVER_Error* (*instance_ready)(TRITONBACKEND_ModelInstance*);
+  // of custom batching; see batcher.c
+  TRITONSERVER_Error* (*batcher_initialize)(TRITONBACKEND_Batcher**, TRITONBACKEND_Model*);
+  TRITONSERVER_Error* (*batcher_finalize)(TRITONBACKEND_Batcher*);
+  TRITONSERVER_Error* (*batch_initialize)(const TRITONBACKEND_Batcher*, void**);
+  TRITONSERVER_Error* (*batch_include)(TRITONBACKEND_Request*, void*, bool*);
+  TRITONSERVER_Error* (*batch_finalize)(void*);
 } tb_entries;
 
 typedef struct {

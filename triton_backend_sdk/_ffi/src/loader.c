@@ -101,12 +101,15 @@ static bool load(void)
   return entries != NULL;
 }
 
+static TRITONSERVER_Error* unavailable(void)
+{
+  TRITONSERVER_Error* (*error_new)(TRITONSERVER_Error_Code, const char*) = tb_resolve("TRITONSERVER_ErrorNew");
+  return error_new(TRITONSERVER_ERROR_UNAVAILABLE, message);
+}
+
 EXPORT TRITONSERVER_Error* TRITONBACKEND_Initialize(TRITONBACKEND_Backend* backend)
 {
-  if (entries == NULL && !load()) {
-    TRITONSERVER_Error* (*error_new)(TRITONSERVER_Error_Code, const char*) = tb_resolve("TRITONSERVER_ErrorNew");
-    return error_new(TRITONSERVER_ERROR_UNAVAILABLE, message);
-  }
+  if (entries == NULL && !load()) return unavailable();
   TRITONSERVER_Error* error = entries->initialize(backend);
   initialized = error == NULL;
   return error;
@@ -136,3 +139,22 @@ EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInstanceExecute(TRITONBACKEND_Mode
 }
 // Cores from 2025-12 on ask it for each health check; older ones do not know it.
 EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelInstanceReady(TRITONBACKEND_ModelInstance* instance) { return entries->instance_ready(instance); }
+
+// Custom batching. Triton looks for these in batchstrategy.so, a link to this very library (tools/build.py): the same file
+// is the same library, loaded once. A copy of it would come here unloaded.
+EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelBatcherInitialize(TRITONBACKEND_Batcher** batcher, TRITONBACKEND_Model* model)
+{
+  if (entries == NULL && !load()) return unavailable();
+  return entries->batcher_initialize(batcher, model);
+}
+
+EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelBatcherFinalize(TRITONBACKEND_Batcher* batcher) { return entries->batcher_finalize(batcher); }
+EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelBatchInitialize(const TRITONBACKEND_Batcher* batcher, void** batch)
+{
+  return entries->batch_initialize(batcher, batch);
+}
+EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelBatchIncludeRequest(TRITONBACKEND_Request* request, void* batch, bool* should_include)
+{
+  return entries->batch_include(request, batch, should_include);
+}
+EXPORT TRITONSERVER_Error* TRITONBACKEND_ModelBatchFinalize(void* batch) { return entries->batch_finalize(batch); }

@@ -1,5 +1,5 @@
 // The Python module _hot: how the package's Python side reaches the C of the request path.
-#include "shim.h"
+#include "batcher.h"
 #include <stdarg.h>
 #include <structmember.h>
 
@@ -155,4 +155,9 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "triton_backend_sdk._hot", .m_size = -1, .m_methods = methods};
 
-PyMODINIT_FUNC PyInit__hot(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC PyInit__hot(void)
+{
+  PyObject* module = PyModule_Create(&definition);
+  if (module != NULL && PyModule_AddFunctions(module, tb_batcher_methods) != 0) Py_CLEAR(module);
+  return module;
+}

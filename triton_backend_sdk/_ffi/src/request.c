@@ -93,11 +93,10 @@ static void triton_error(TRITONSERVER_Error* error)
   TRITONSERVER_ErrorDelete(error);
 }
 
-static PyObject* get_id(request* self, void* unused)
+PyObject* tb_request_id(TRITONBACKEND_Request* request)
 {
-  (void)unused;
   const char* id = NULL;
-  TRITONSERVER_Error* error = TRITONBACKEND_RequestId(self->record->request, &id);
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestId(request, &id);
   if (error != NULL) return triton_error(error), NULL;
   return PyUnicode_FromString(id ? id : "");
 }
@@ -113,17 +112,16 @@ static PyObject* parameter_value(TRITONSERVER_ParameterType type, const void* va
   }
 }
 
-static PyObject* get_parameters(request* self, void* unused)
+PyObject* tb_request_parameters(TRITONBACKEND_Request* request)
 {
-  (void)unused;
   uint32_t count = 0;
-  TRITONSERVER_Error* error = TRITONBACKEND_RequestParameterCount(self->record->request, &count);
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestParameterCount(request, &count);
   PyObject* parameters = error == NULL ? PyDict_New() : NULL;
   for (uint32_t i = 0; i < count && parameters != NULL && error == NULL; i++) {
     const char* key = NULL;
     TRITONSERVER_ParameterType type;
     const void* raw = NULL;
-    error = TRITONBACKEND_RequestParameter(self->record->request, i, &key, &type, &raw);
+    error = TRITONBACKEND_RequestParameter(request, i, &key, &type, &raw);
     PyObject* value = error == NULL ? parameter_value(type, raw) : NULL;
     if (value == NULL || PyDict_SetItemString(parameters, key, value) != 0) Py_CLEAR(parameters);
     Py_XDECREF(value);
@@ -132,15 +130,14 @@ static PyObject* get_parameters(request* self, void* unused)
   return parameters;
 }
 
-static PyObject* get_requested_outputs(request* self, void* unused)
+PyObject* tb_requested_outputs(TRITONBACKEND_Request* request)
 {
-  (void)unused;
   uint32_t count = 0;
-  TRITONSERVER_Error* error = TRITONBACKEND_RequestOutputCount(self->record->request, &count);
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestOutputCount(request, &count);
   PyObject* outputs = error == NULL ? PyTuple_New(count) : NULL;
   for (uint32_t i = 0; i < count && outputs != NULL && error == NULL; i++) {
     const char* name = NULL;
-    error = TRITONBACKEND_RequestOutputName(self->record->request, i, &name);
+    error = TRITONBACKEND_RequestOutputName(request, i, &name);
     PyObject* text = error == NULL ? PyUnicode_FromString(name) : NULL;
     if (text == NULL) Py_CLEAR(outputs);
     else PyTuple_SET_ITEM(outputs, i, text);
@@ -148,6 +145,10 @@ static PyObject* get_requested_outputs(request* self, void* unused)
   if (error != NULL) triton_error(error);
   return outputs;
 }
+
+static PyObject* get_id(request* self, void* unused) { (void)unused; return tb_request_id(self->record->request); }
+static PyObject* get_parameters(request* self, void* unused) { (void)unused; return tb_request_parameters(self->record->request); }
+static PyObject* get_requested_outputs(request* self, void* unused) { (void)unused; return tb_requested_outputs(self->record->request); }
 
 static PyObject* get_instance(request* self, void* unused)
 {

@@ -144,6 +144,9 @@ typedef struct {
 
 PyObject* tb_tensor_new(const tb_view* view);
 PyObject* tb_request_new(tb_record* record);
+PyObject* tb_request_id(TRITONBACKEND_Request* request);
+PyObject* tb_request_parameters(TRITONBACKEND_Request* request);
+PyObject* tb_requested_outputs(TRITONBACKEND_Request* request);
 PyTypeObject* tb_type_new(PyObject* module, PyType_Spec* spec, PyObject* base);  // a type of C under a class of Python
 PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
