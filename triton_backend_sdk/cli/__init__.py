@@ -18,6 +18,10 @@ from triton_backend_sdk.tools.errors import HandledError
 COMMANDS = {
     "demo": ("triton_backend_sdk.cli.demo", "Do the whole job once, in front of your eyes."),
     "new": ("triton_backend_sdk.cli.new", "Write a new backend project that already works."),
+    "config": (
+        "triton_backend_sdk.cli.config",
+        "Print the config.pbtxt that a plugin's Signature stands for.",
+    ),
     "build": ("triton_backend_sdk.cli.build", "Build libtriton_NAME.so and its backend directory."),
     "serve": ("triton_backend_sdk.cli.serve", "Build a backend and run the real tritonserver on it."),
     "infer": ("triton_backend_sdk.cli.infer", "Send one request to a running server."),

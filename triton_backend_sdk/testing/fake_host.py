@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from triton_backend_sdk.configure import check, completed
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
 from triton_backend_sdk.lifecycle import InstanceLife
@@ -70,7 +71,6 @@ class FakeHost:
         parsed["name"] = name
         self.model = Model(name=name, version=version, directory=directory, config=parsed, backend=backend)
         self.instance = ModelInstance(name=f"{name}_0", kind=kind, device_id=device_id, model=self.model)
-        self._specs = OutputSpecs(self.model)
         self._open = False
         try:
             self._start(module)
@@ -81,6 +81,9 @@ class FakeHost:
     def _start(self, module: ModuleType) -> None:
         plugin = Plugin(module)
         self._model_hooks = plugin.model_manager(self.model).hook
+        self.model.config = completed(self.model, plugin.signature, self._model_hooks)
+        check(self.model, plugin.signature)
+        self._specs = OutputSpecs(self.model)
         self._model_hooks.model_initialize(model=self.model)
         self._life = InstanceLife(plugin, self.instance)
         self._life.start()

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     |(?P<end>\Z))""",
     re.VERBOSE,
 )
-#: Fields of model_config.proto that may occur again and again; the maps among them are in _MAPS.
+#: Fields of model_config.proto that may occur again and again; the maps among them are in MAPS.
 _REPEATED = frozenset(
     re.findall(
         r"\w+",
@@ -32,7 +32,7 @@ _REPEATED = frozenset(
         secondary_devices shape source_input state step target_name versions""",
     )
 )
-_MAPS = frozenset(
+MAPS = frozenset(
     [
         "cc_model_filenames",
         "input_map",
@@ -130,7 +130,7 @@ class _Reader:
 
 def _add(fields: dict[str, Any], name: str, value: Any) -> None:
     values = value if isinstance(value, list) else [value]
-    if name in _MAPS:
+    if name in MAPS:
         fields.setdefault(name, {}).update({entry["key"]: entry.get("value") for entry in values})
     elif name in _REPEATED or isinstance(value, list):
         fields.setdefault(name, []).extend(values)

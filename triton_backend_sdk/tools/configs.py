@@ -1,0 +1,109 @@
+"""The config.pbtxt that follows from a plugin's Signature and its hook auto_complete_config."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from triton_backend_sdk.errors import NotFoundError, TritonError
+from triton_backend_sdk.loading import PluginPackage
+from triton_backend_sdk.model import Backend, Model
+from triton_backend_sdk.model_config import ModelConfig
+from triton_backend_sdk.parameters import Parameters
+from triton_backend_sdk.plugins import Plugin
+from triton_backend_sdk.specs import Parameter
+from triton_backend_sdk.tools.config_text import parse_config
+from triton_backend_sdk.tools.config_writer import write_config
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.project import Project
+
+
+def config_text(project: Project, model: str, parameters: Mapping[str, str]) -> str:
+    """Give the whole text of a model's config.pbtxt.
+
+    :param parameters: values that stand in for the defaults of the Signature's parameters.
+    :raises HandledError: the plugin declares nothing, or does not load; a parameter is wrong or missing.
+    """
+    plugin = _load(project)
+    declared = {} if plugin.signature is None else {one.name: one for one in plugin.signature.parameters}
+    _check_parameters(declared, parameters)
+    try:
+        fields = _config(project, plugin, model, parameters)
+    except TritonError as error:
+        raise HandledError(str(error)) from error
+    del fields["name"]  # that of its folder, so that the folder can be copied
+    source = "the Signature" if plugin.signature else "auto_complete_config"
+    return write_config(
+        fields,
+        header=f"Written by `tbsdk config` from {source} in {project.name}/plugin.py: change it there.",
+        notes={name: parameter.description for name, parameter in declared.items()},
+    )
+
+
+def _config(project: Project, plugin: Plugin, name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+    signature = plugin.signature
+    if signature is None:
+        config = ModelConfig({"name": name, "backend": project.name})
+    else:
+        Parameters(parameters, name).declare(signature.parameters)
+        config = signature.whole_config(name, project.name, parameters)
+    directory = project.model_repository / name
+    model = Model(name, 1, directory, config.as_dict(), Backend(project.name, {}, project.root))
+    hook = plugin.model_manager(model).hook.auto_complete_config
+    if signature is None and not hook.get_hookimpls():
+        raise NotFoundError(
+            f"{project.package / 'plugin.py'} says nothing from which a config could be written: "
+            "give it a SIGNATURE = Signature(inputs=[...], outputs=[...])"
+        )
+    hook(model=model, config=config)
+    fields = config.as_dict()
+    if signature is not None:
+        signature.check(fields)
+    return fields
+
+
+def _check_parameters(declared: Mapping[str, Parameter[Any]], given: Mapping[str, str]) -> None:
+    for name in given:
+        if name not in declared:
+            known = ", ".join(declared) or "none"
+            raise HandledError(f"the Signature declares no parameter {name!r}; it has {known}")
+    for name, parameter in declared.items():
+        if parameter.default is None and name not in given:
+            raise HandledError(f"parameter {name!r} has no default", f"tbsdk config -p {name}=VALUE")
+
+
+def check(text: str, file: Path) -> None:
+    """Compare a config with the file that should hold it; layout and comments are the file's own.
+
+    :raises HandledError: they differ, or there is no such file; shows the difference.
+    """
+    again = f"write it again: tbsdk config -o {file}"
+    if not file.is_file():
+        raise HandledError(f"{file} is missing", again)
+    found = file.read_text(encoding="utf-8")
+    if _plain(found) == _plain(text):
+        return
+    lines = difflib.unified_diff(
+        found.splitlines(), text.splitlines(), str(file), "tbsdk config", lineterm=""
+    )
+    raise HandledError(f"{file} does not say what the plugin declares", again, details=list(lines))
+
+
+def _plain(text: str) -> dict[str, Any]:
+    config = parse_config(text)
+    config.pop("name", None)
+    return config
+
+
+def _load(project: Project) -> Plugin:
+    try:
+        return Plugin(PluginPackage(project.name, project.root).load())
+    except TritonError as error:
+        raise HandledError(str(error)) from error
+    except ImportError as error:
+        raise HandledError(
+            f"{project.package / 'plugin.py'} does not load: {error}",
+            f"install what it imports: pip install {project.root}",
+        ) from error
