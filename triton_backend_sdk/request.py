@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from triton_backend_sdk.trace import NO_TRACE, RequestTrace, Trace
+
 if TYPE_CHECKING:
     from triton_backend_sdk.model import ModelInstance
     from triton_backend_sdk.tensor import Tensor
@@ -31,6 +33,12 @@ class Request:
     instance: ModelInstance | None
     #: The SDK's own: address of the TRITONBACKEND_Request.
     _handle: int
+    _is_traced: bool
+
+    @property
+    def trace(self) -> Trace:
+        """The trace in which Triton records this request; falsy where it records none."""
+        return RequestTrace(self) if self._is_traced else NO_TRACE
 
     def output(self, name: str, shape: Sequence[int], dtype: Any = None) -> Tensor:
         """Give a writable view of Triton's own response buffer for an output.

@@ -13,6 +13,7 @@ from triton_backend_sdk.errors import InternalError, NotFoundError
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.tensor import Tensor
 from triton_backend_sdk.testing.wire import decode_bytes, from_wire
+from triton_backend_sdk.trace import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -109,6 +110,7 @@ class FakeRequest(Request):
     __slots__ = (
         "_inputs",
         "_specs",
+        "_trace",
         "answered",
         "batch_size",
         "id",
@@ -126,6 +128,7 @@ class FakeRequest(Request):
         id: str,  # noqa: A002  the class's own word
         parameters: Mapping[str, str | int | bool | float],
         requested_outputs: tuple[str, ...],
+        trace: Trace | None = None,
     ) -> None:
         self._inputs = dict(inputs)
         self._specs = specs
@@ -133,9 +136,15 @@ class FakeRequest(Request):
         self.id = id
         self.parameters = dict(parameters)
         self.requested_outputs = requested_outputs
+        self._trace = trace or NO_TRACE
         #: The response's outputs so far.
         self.outputs: dict[str, FakeTensor] = {}
         self.answered = False
+
+    @property
+    def trace(self) -> Trace:
+        """See :attr:`Request.trace`."""
+        return self._trace
 
     def output(self, name: str, shape: Sequence[int], dtype: Any = None) -> FakeTensor:
         """See :meth:`Request.output`."""

@@ -19,6 +19,8 @@ PyObject* tb_request_new(tb_record* record)
   return (PyObject*)self;
 }
 
+tb_record* tb_request_record(PyObject* self) { return ((request*)self)->record; }
+
 static void request_dealloc(request* self)
 {
   PyTypeObject* type = Py_TYPE(self);
@@ -238,11 +240,14 @@ static PyGetSetDef getters[] = {
   {"batch_size", (getter)get_batch_size, NULL, NULL, NULL},
   {"instance", (getter)get_instance, NULL, NULL, NULL},
   {"_handle", (getter)get_handle, NULL, NULL, NULL},
+  {"_is_traced", tb_trace_is_on, NULL, NULL, NULL},
   {0},
 };
 
 static PyMethodDef methods[] = {
   {"output", (PyCFunction)(void (*)(void))request_output, METH_VARARGS | METH_KEYWORDS, NULL},
+  {"_trace_info", tb_trace_info, METH_NOARGS, NULL},
+  {"_trace_report", tb_trace_report, METH_O, NULL},
   {0},
 };
 

@@ -147,9 +147,14 @@ PyObject* tb_request_new(tb_record* record);
 PyObject* tb_request_id(TRITONBACKEND_Request* request);
 PyObject* tb_request_parameters(TRITONBACKEND_Request* request);
 PyObject* tb_requested_outputs(TRITONBACKEND_Request* request);
+tb_record* tb_request_record(PyObject* request);
+PyObject* tb_trace_is_on(PyObject* request, void* unused);
+PyObject* tb_trace_info(PyObject* request, PyObject* unused);
+PyObject* tb_trace_report(PyObject* request, PyObject* name);
 PyTypeObject* tb_type_new(PyObject* module, PyType_Spec* spec, PyObject* base);  // a type of C under a class of Python
 PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
+PyObject* tb_series_type_new(PyObject* module);
 PyObject* tb_dlpack_export(tb_tensor* tensor, bool versioned, bool copy);
 PyObject* tb_shape_tuple(const tb_view* view);
 PyObject* tb_numpy_dtype(TRITONSERVER_DataType dtype);
