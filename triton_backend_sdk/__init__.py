@@ -25,6 +25,7 @@ from triton_backend_sdk.errors import (
     UnsupportedError,
 )
 from triton_backend_sdk.hookspecs import hookimpl
+from triton_backend_sdk.metrics import Counter, Gauge, Histogram, Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.model_config import ModelConfig
 from triton_backend_sdk.queued import QueuedInput, QueuedRequest
@@ -42,19 +43,24 @@ from triton_backend_sdk.specs import (
     TensorSpec,
 )
 from triton_backend_sdk.tensor import Tensor
+from triton_backend_sdk.trace import Trace
 
 __all__ = [
     "AlreadyExistsError",
     "Backend",
     "CancelledError",
+    "Counter",
     "DataType",
     "DynamicBatching",
     "ExecutionPolicy",
+    "Gauge",
+    "Histogram",
     "InstanceGroup",
     "InstanceGroupKind",
     "InternalError",
     "InvalidArgError",
     "MemoryType",
+    "Metrics",
     "Model",
     "ModelConfig",
     "ModelInstance",
@@ -71,6 +77,7 @@ __all__ = [
     "Signature",
     "Tensor",
     "TensorSpec",
+    "Trace",
     "TritonError",
     "UnavailableError",
     "UnknownError",

@@ -36,3 +36,16 @@ class LogLevel(enum.IntEnum):
     WARN = 1
     ERROR = 2
     VERBOSE = 3
+
+
+class MetricKind(enum.IntEnum):
+    """See TRITONSERVER_MetricKind."""
+
+    COUNTER = 0
+    GAUGE = 1
+    HISTOGRAM = 2
+
+    @property
+    def word(self) -> str:
+        """Its name in a sentence."""
+        return self.name.lower()

@@ -9,6 +9,7 @@ from triton_backend_sdk.instance_thread import InstanceThread, wants_own_thread
 from triton_backend_sdk.model import ModelInstance
 from triton_backend_sdk.plugins import Execute, Plugin, execute_caller
 from triton_backend_sdk.readiness import Readiness, Tell
+from triton_backend_sdk.watchdog import Watchdogs
 
 T = TypeVar("T")
 
@@ -22,16 +23,17 @@ class InstanceLife:
     4. ``stop``: ``is_ready`` is asked no more, ``finalize``.
     """
 
-    def __init__(self, plugin: Plugin, instance: ModelInstance) -> None:
+    def __init__(self, plugin: Plugin, instance: ModelInstance, watchdogs: Watchdogs) -> None:
         self.instance = instance
         self._plugin = plugin
+        self._watchdogs = watchdogs
         self._readiness: Readiness | None = None
         self._thread = InstanceThread(instance.name) if wants_own_thread(instance.model) else None
 
     def start(self) -> None:
         """Bring the instance up; whatever a hook raises is raised, and nothing of the instance is left."""
         try:
-            self._manager = self._run(self._plugin.instance_manager, self.instance)
+            self._manager = self._run(self._plugin.instance_manager, self.instance, self._watchdogs)
             self._run(self._manager.hook.initialize, instance=self.instance)
         except BaseException:
             self._end_thread()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,8 @@ from typing import Any
 
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind
+from triton_backend_sdk.memory_usage import MemoryUsage, report_memory_usage
+from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.parameters import Parameters
 from triton_backend_sdk.specs import TensorSpec
 
@@ -59,11 +62,14 @@ class Model:
     #: The model's config, as Triton completed it.
     config: dict[str, Any]
     backend: Backend
+    #: Counters, gauges and histograms of yours on Triton's metrics endpoint.
+    metrics: Metrics = field(default_factory=Metrics, repr=False)
     #: Yours: what the instances share, such as weights.
     state: Any = field(default_factory=SimpleNamespace)
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)
+    _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(
@@ -72,6 +78,24 @@ class Model:
         )
         #: Logs to Triton's log.
         self.logger = logging.getLogger(f"triton.{self.name}")
+
+    def report_memory_usage(self, usage: MemoryUsage) -> None:
+        """Tell Triton what the model itself holds; its statistics add it to what the instances report.
+
+        :param usage: bytes by where they lie, ``{MemoryType.CPU: 10**9, (MemoryType.GPU, 1): 4 * 10**9}``; a
+            memory type alone stands for its device 0. A second report replaces the first.
+        :raises InternalError: a size is negative or no int, or the model was unloaded.
+
+        See TRITONBACKEND_ModelReportMemoryUsage.
+        """
+        with self._use:
+            report_memory_usage(self, "TRITONBACKEND_ModelReportMemoryUsage", usage)
+
+    def let_go(self) -> None:
+        """Forget Triton's model, which ends now: what others still do with this one gets an error."""
+        self.metrics.close()
+        with self._use:
+            self._handle = None
 
     @property
     def version_directory(self) -> Path:
@@ -108,6 +132,20 @@ class ModelInstance:
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)
+    _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def report_memory_usage(self, usage: MemoryUsage) -> None:
+        """Tell Triton what the instance holds. See :meth:`Model.report_memory_usage`.
+
+        See TRITONBACKEND_ModelInstanceReportMemoryUsage.
+        """
+        with self._use:
+            report_memory_usage(self, "TRITONBACKEND_ModelInstanceReportMemoryUsage", usage)
+
+    def let_go(self) -> None:
+        """Forget Triton's instance, which ends now."""
+        with self._use:
+            self._handle = None
 
     @property
     def logger(self) -> logging.Logger:

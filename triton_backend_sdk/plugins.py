@@ -16,6 +16,7 @@ from triton_backend_sdk.errors import InvalidArgError, NotFoundError
 from triton_backend_sdk.model import Model, ModelInstance
 from triton_backend_sdk.signature import Signature
 from triton_backend_sdk.slow_log import SlowLog
+from triton_backend_sdk.watchdog import Watchdogs
 
 _MARK = f"{hookspecs.PROJECT}_impl"
 #: The hooks that concern a model, not an instance; a class may hold them as static or class methods.
@@ -57,7 +58,7 @@ class Plugin:
             _register(manager, _Subset(self.cls, MODEL_HOOKS))
         return manager
 
-    def instance_manager(self, instance: ModelInstance) -> pluggy.PluginManager:
+    def instance_manager(self, instance: ModelInstance, watchdogs: Watchdogs) -> pluggy.PluginManager:
         """Give the manager of one instance's hooks; a class is instantiated here."""
         manager = _manager(instance.model)
         own = self.module if self.cls is None else self.cls()
@@ -66,6 +67,9 @@ class Plugin:
         threshold = instance.model.parameters.get_float("slow_execute_ms", 0.0)
         if threshold:
             manager.register(SlowLog(threshold))
+        watchdog = watchdogs.of(instance)
+        if watchdog is not None:
+            manager.register(watchdog)
         return manager
 
 

@@ -22,12 +22,17 @@ import pluggy
 from triton_backend_sdk import attributes, errors, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.batcher import ModelBatcher
+from triton_backend_sdk.caretaker import Caretaker
 from triton_backend_sdk.configure import configure
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.loading import PluginPackage
+from triton_backend_sdk.metric_registry import MetricRegistry
+from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.plugins import Plugin
+from triton_backend_sdk.triton_metrics import TritonStore
+from triton_backend_sdk.watchdog import Watchdogs
 
 logger = logging.getLogger("triton")
 #: Files whose frames tell an author nothing.
@@ -84,6 +89,9 @@ class Runtime:
     def __init__(self, api: Api, hot: Any) -> None:
         self.api = api
         self._hot = hot
+        self.caretaker = Caretaker()
+        self._watchdogs = Watchdogs(self.caretaker, watch_gil=bool(api.lib.tb_owns_interpreter()))
+        self._metrics = MetricRegistry(TritonStore(api, hot.Series))
         self._backends: dict[int, _LoadedBackend] = {}
         self._models: dict[int, _LoadedModel] = {}
         self._instances: dict[int, _LoadedInstance] = {}
@@ -121,20 +129,27 @@ class Runtime:
         loaded = self._backends[
             api.address(api.get(lib.TRITONBACKEND_ModelBackend, handle, "TRITONBACKEND_Backend *"))
         ]
+        name = api.text(lib.TRITONBACKEND_ModelName, handle)
+        version = int(api.get(lib.TRITONBACKEND_ModelVersion, handle, "uint64_t"))
         model = Model(
-            name=api.text(lib.TRITONBACKEND_ModelName, handle),
-            version=int(api.get(lib.TRITONBACKEND_ModelVersion, handle, "uint64_t")),
+            name=name,
+            version=version,
             directory=Path(api.path(lib.TRITONBACKEND_ModelRepository, handle)),
             config=api.model_config(handle),
             backend=loaded.backend,
+            metrics=Metrics(self._metrics, name, version),
             _api=api,
             _handle=handle,
         )
-        plugin = Plugin(loaded.package.load())
-        manager = plugin.model_manager(model)
-        configure(api, model, plugin.signature, manager.hook)
-        manager.hook.model_initialize(model=model)
-        batcher = ModelBatcher(api, self._hot, model, manager, functools.partial(_log_hook, model))
+        try:
+            plugin = Plugin(loaded.package.load())
+            manager = plugin.model_manager(model)
+            configure(api, model, plugin.signature, manager.hook)
+            manager.hook.model_initialize(model=model)
+            batcher = ModelBatcher(api, self._hot, model, manager, functools.partial(_log_hook, model))
+        except BaseException:
+            model.let_go()
+            raise
         self._models[api.address(handle)] = _LoadedModel(model, plugin, manager, batcher)
 
     @entrypoint
@@ -147,6 +162,7 @@ class Runtime:
             loaded.batcher.close()
             loaded.manager.hook.model_finalize(model=loaded.model)
         finally:
+            loaded.model.let_go()
             del loaded
             gc.collect()  # cycles may hold weights, and views that keep requests
 
@@ -169,8 +185,12 @@ class Runtime:
         )
         guard = loaded.batcher.guard
         prepare = guard if lib.tb_owns_interpreter() else lambda execute: tracing.following(guard(execute))
-        life = InstanceLife(loaded.plugin, instance)
-        life.start()
+        life = InstanceLife(loaded.plugin, instance, self._watchdogs)
+        try:
+            life.start()
+        except BaseException:
+            instance.let_go()
+            raise
         try:
             address = self._hot.bind(
                 api.address(handle),
@@ -182,6 +202,7 @@ class Runtime:
             )
         except BaseException:
             life.stop()
+            instance.let_go()
             raise
         self._instances[api.address(handle)] = _LoadedInstance(life, address)
         life.watch(functools.partial(self._tell_ready, address))
@@ -195,6 +216,7 @@ class Runtime:
         try:
             loaded.life.stop()
         finally:
+            loaded.life.instance.let_go()
             self._hot.unbind(loaded.address)
 
     def _tell_ready(self, address: int, message: str | None, seconds: float) -> None:

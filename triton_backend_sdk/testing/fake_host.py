@@ -12,16 +12,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from triton_backend_sdk.caretaker import Caretaker
 from triton_backend_sdk.configure import check, completed
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
 from triton_backend_sdk.lifecycle import InstanceLife
+from triton_backend_sdk.metric_registry import MetricRegistry
+from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.testing.fake_input import check_inputs
+from triton_backend_sdk.testing.fake_metrics import FakeStore
 from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
 from triton_backend_sdk.testing.fake_tensor import FakeRequest
+from triton_backend_sdk.testing.fake_trace import FakeTrace
 from triton_backend_sdk.tools.config_text import parse_config
+from triton_backend_sdk.watchdog import Watchdogs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -69,7 +75,16 @@ class FakeHost:
             Path(module.__file__ or ".").absolute().parent.parent,
         )
         parsed["name"] = name
-        self.model = Model(name=name, version=version, directory=directory, config=parsed, backend=backend)
+        #: What the plugin's metrics say: ``host.metrics.series("tokens_total", {}).number``.
+        self.metrics = FakeStore()
+        self.model = Model(
+            name=name,
+            version=version,
+            directory=directory,
+            config=parsed,
+            backend=backend,
+            metrics=Metrics(MetricRegistry(self.metrics), name, version),
+        )
         self.instance = ModelInstance(name=f"{name}_0", kind=kind, device_id=device_id, model=self.model)
         self._open = False
         try:
@@ -85,7 +100,7 @@ class FakeHost:
         check(self.model, plugin.signature)
         self._specs = OutputSpecs(self.model)
         self._model_hooks.model_initialize(model=self.model)
-        self._life = InstanceLife(plugin, self.instance)
+        self._life = InstanceLife(plugin, self.instance, Watchdogs(Caretaker(), watch_gil=False))
         self._life.start()
         self._execute = self._life.execute()
 
@@ -103,7 +118,10 @@ class FakeHost:
         try:
             self._life.stop()
         finally:
-            self._model_hooks.model_finalize(model=self.model)
+            try:
+                self._model_hooks.model_finalize(model=self.model)
+            finally:
+                self.model.let_go()
 
     def request(
         self,
@@ -112,11 +130,13 @@ class FakeHost:
         id: str = "",  # noqa: A002  Request's own word
         parameters: Mapping[str, str | int | bool | float] | None = None,
         outputs: Sequence[str] | None = None,
+        trace: FakeTrace | None = None,
     ) -> FakeRequest:
         """Make a request, for :meth:`execute` or to be handed to a function of the plugin.
 
         :param inputs: as for :meth:`TritonCore.infer`.
         :param outputs: names wanted; all if not given.
+        :param trace: records what the plugin reports; without one the request is not traced.
         :raises InvalidArgError: the core would refuse it.
         """
         tensors, batch_size = check_inputs(self.model, inputs)
@@ -130,6 +150,7 @@ class FakeHost:
             id=id,
             parameters=parameters or {},
             requested_outputs=tuple(sorted(outputs or self._specs.names)),  # as Triton gives them
+            trace=trace,
         )
 
     def execute(

@@ -159,5 +159,8 @@ PyMODINIT_FUNC PyInit__hot(void)
 {
   PyObject* module = PyModule_Create(&definition);
   if (module != NULL && PyModule_AddFunctions(module, tb_batcher_methods) != 0) Py_CLEAR(module);
+  PyObject* series = module ? tb_series_type_new(module) : NULL;
+  if (series == NULL || PyModule_AddObjectRef(module, "Series", series) != 0) Py_CLEAR(module);
+  Py_XDECREF(series);
   return module;
 }

@@ -1,0 +1,168 @@
+"""What a real server shows of a plugin: its metrics endpoint, its trace file, its log when an execute hangs."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.project import Project
+from triton_backend_sdk.tools.server import TritonServer
+
+PLUGIN = """
+import ctypes
+import time
+
+from triton_backend_sdk import MemoryType, Response, hookimpl
+
+
+@hookimpl
+def model_initialize(model):
+    model.state.asked = model.metrics.counter("watched_requests", "Requests", labels={"kind": "any"})
+    model.state.took = model.metrics.histogram("watched_seconds", "Took", buckets=[0.5, 1])
+    model.report_memory_usage({MemoryType.CPU: 4321})
+
+
+def hang(seconds, keep_gil):
+    if keep_gil:
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))  # PyDLL keeps the GIL
+    else:
+        time.sleep(seconds)
+
+
+@hookimpl
+def execute(instance, requests):
+    state = instance.model.state
+    for request in requests:
+        with request.trace.span("hang"):
+            request.trace.report("asked")
+            hang(request.parameters.get("seconds", 0), request.parameters.get("keep_gil", False))
+        state.asked.increment()
+        state.took.observe(request.parameters.get("seconds", 0))
+    return [Response({"OUT": request["IN"].numpy()}) for request in requests]
+"""
+CONFIG = """
+backend: "watched"
+input [{ name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }]
+output [{ name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }]
+instance_group [{ kind: KIND_CPU }]
+parameters { key: "execute_watchdog_seconds" value { string_value: "1" } }
+"""
+
+
+@pytest.fixture(scope="module")
+def trace_file(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("trace") / "trace.json"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, trace_file):
+    root = tmp_path_factory.mktemp("watched")
+    (root / "watched").mkdir()
+    (root / "watched" / "__init__.py").touch()
+    (root / "watched" / "plugin.py").write_text(PLUGIN)
+    (root / "pyproject.toml").write_text('[project]\nname = "watched"\n[tool.tbsdk]\nbackend = "watched"\n')
+    (root / "model_repository" / "watched" / "1").mkdir(parents=True)
+    (root / "model_repository" / "watched" / "config.pbtxt").write_text(CONFIG)
+    project = Project.find(root)
+    build_backend(project, root / "backends")
+    flags = [
+        "--model-control-mode=explicit",
+        "--load-model=watched",
+        "--trace-config=mode=triton",
+        f"--trace-config=triton,file={trace_file}",
+        "--trace-config=triton,log-frequency=1",
+        "--trace-config=level=TIMESTAMPS",
+        "--trace-config=rate=1",
+    ]
+    running = TritonServer(project.model_repository, backend_directory=root / "backends", extra_args=flags)
+    with running as ready:
+        yield ready
+
+
+def ask(server, **parameters):
+    body = {
+        "id": "who asks",
+        "parameters": parameters,
+        "inputs": [{"name": "IN", "datatype": "INT32", "shape": [1], "data": [3]}],
+    }
+    answer = server.request("/v2/models/watched/infer", method="POST", body=body, timeout=30)
+    assert answer["outputs"][0]["data"] == [3]
+
+
+def metrics(server, name) -> dict[str, float]:
+    with urllib.request.urlopen(server.metrics_url, timeout=10) as response:
+        text = response.read().decode()
+    return {
+        labels: float(value) for labels, value in re.findall(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE)
+    }
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+    return found
+
+
+def test_a_family_comes_and_goes_with_its_model(server):
+    labels = 'kind="any",model="watched",version="1"'
+    before = metrics(server, "watched_requests")[labels]
+    ask(server)
+    ask(server)
+    assert metrics(server, "watched_requests") == {labels: before + 2}
+    assert metrics(server, "watched_seconds_count")['model="watched",version="1"'] >= 2
+    statistics = server.request("/v2/models/watched/stats")["model_stats"][0]
+    assert statistics["memory_usage"] == [{"type": "CPU", "id": 0, "byte_size": 4321}]
+
+    for _ in range(3):
+        server.request("/v2/repository/models/watched/unload", method="POST", body={})
+        wait_for(lambda: metrics(server, "watched_requests") == {})
+        server.request("/v2/repository/models/watched/load", method="POST", body={})
+        ask(server)
+        assert metrics(server, "watched_requests") == {labels: 1}
+    assert "MetricFamily was deleted" not in server.log_text()
+
+
+def test_a_span_is_in_the_trace_file(server, trace_file):
+    for old in trace_file.parent.glob("trace.json.*"):
+        old.unlink()
+    ask(server)
+    (file,) = wait_for(lambda: list(trace_file.parent.glob("trace.json.*")))
+    events = wait_for(lambda: _read(file))
+    names = [stamp["name"] for event in events for stamp in event.get("timestamps", ())]
+    inside = [name for name in names if name in ("hang_START", "asked", "hang_END")]
+    assert inside == ["hang_START", "asked", "hang_END"]
+    assert "COMPUTE_START" in names
+
+
+def _read(file):
+    try:
+        return json.loads(file.read_text())
+    except ValueError:
+        return None  # being written
+
+
+def test_a_hanging_execute_shows_its_stack(server):
+    ask(server, seconds=1.6)
+    log = server.log_text()
+    assert "execute of 1 request(s) ['who asks'] has been running for 1." in log
+    assert re.search(r"in this execute:.*in hang", log, re.DOTALL)
+
+
+def test_the_stack_is_shown_even_when_c_code_keeps_the_gil(server):
+    ask(server, seconds=2.5, keep_gil=True)
+    log = server.log_text()
+    assert "Timeout (0:00:01)!" in log
+    assert re.search(r'plugin.py", line \d+ in hang', log)
+    wait_for(lambda: "C code kept the GIL: no Python ran for" in server.log_text())
+
+
+def test_it_ends_clean(server):
+    assert server.returncode is None
