@@ -80,7 +80,7 @@ def test_its_own_tests_pass(name):
 def test_its_readme_tells_what_happens(server, tmp_path, name, command, expected):
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
     line = command.replace(USUAL_URL, server.http_url)
-    if line == command:
+    if line == command and not command.startswith("tbsdk config"):
         line = f"{command} --url {server.http_url}"
     result = subprocess.run(
         ["bash", "-c", line],

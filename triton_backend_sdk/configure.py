@@ -20,6 +20,7 @@ def configure(api: Api, model: Model, signature: Signature | None, hook: Any) ->
     :param hook: the model's hooks, of which auto_complete_config is called.
     :raises InvalidArgError: the config and the plugin contradict each other.
     """
+    declare(model, signature)
     if api.get(api.lib.TRITONBACKEND_ModelAutoCompleteConfig, model._handle, "bool"):
         wanted = completed(model, signature, hook)
         if wanted != model.config:
@@ -28,12 +29,33 @@ def configure(api: Api, model: Model, signature: Signature | None, hook: Any) ->
     check(model, signature)
 
 
+def declare(model: Model, signature: Signature | None) -> None:
+    """Give the model's parameters the types and defaults that the Signature declares.
+
+    :raises InvalidArgError: a value is not of its type.
+    :raises NotFoundError: a parameter without a default is missing.
+    """
+    if signature is None:
+        return
+    for name, meant in signature.near_misses(model.parameters):
+        model.logger.warning(
+            "model '%s' has a parameter '%s' that its plugin does not declare; did you mean '%s'?",
+            model.name,
+            name,
+            meant,
+        )
+    model.parameters.declare(signature.parameters)
+
+
 def completed(model: Model, signature: Signature | None, hook: Any) -> dict[str, Any]:
-    """Give the config as Signature and hook complete it; warn of what the server will not take over."""
+    """Give the config as hook and Signature complete it; warn of what the server will not take over.
+
+    The hook comes first: it may know more than the Signature, such as a size that a file tells.
+    """
     config = ModelConfig(model.config)
+    hook.auto_complete_config(model=model, config=config)
     if signature is not None:
         signature.complete(config)
-    hook.auto_complete_config(model=model, config=config)
     wanted = config.as_dict()
     for field in ignored(model.config, wanted):
         model.logger.warning(
@@ -46,22 +68,12 @@ def completed(model: Model, signature: Signature | None, hook: Any) -> dict[str,
 
 
 def check(model: Model, signature: Signature | None) -> None:
-    """Hold the final config against the Signature, and read the parameters that it declares.
+    """Hold the final config against the Signature.
 
     :raises InvalidArgError: they contradict each other.
-    :raises NotFoundError: a parameter without a default is missing.
     """
-    if signature is None:
-        return
-    signature.check({**model.config, "name": model.name})
-    for name, meant in signature.near_misses(model.parameters):
-        model.logger.warning(
-            "model '%s' has a parameter '%s' that its plugin does not declare; did you mean '%s'?",
-            model.name,
-            name,
-            meant,
-        )
-    model.parameters.declare(signature.parameters)
+    if signature is not None:
+        signature.check({**model.config, "name": model.name})
 
 
 def _set_config(api: Api, handle: Any, config: dict[str, Any]) -> None:

@@ -32,7 +32,8 @@ def auto_complete_config(model: Model, config: ModelConfig) -> None:
     """Complete the model's config, by files that only you can read, before anything else of the model.
 
     Called where the server lets backends complete configs, and by ``tbsdk config``; ``model`` has the config
-    as it was. What config.pbtxt says stands. Raising makes the model UNAVAILABLE with your message.
+    as it was. What config.pbtxt says stands; a Signature adds what is still missing then. Raising makes the
+    model UNAVAILABLE with your message.
     See TRITONBACKEND_ModelAutoCompleteConfig and TRITONBACKEND_ModelSetConfig.
     """
 

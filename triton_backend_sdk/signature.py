@@ -84,25 +84,15 @@ class Signature:
         if config.scheduling is None and self.sequence_batching is not None:
             config.set_sequence_batching(self.sequence_batching)
 
-    def whole_config(self, name: str, backend: str, parameters: Mapping[str, str]) -> ModelConfig:
-        """Give a config that needs no completion.
-
-        :param parameters: values that stand in for the defaults, and for those that have none.
-        """
-        config = ModelConfig({"name": name, "backend": backend})
+    def complete_file(self, config: ModelConfig) -> None:
+        """Add all the rest, which a config.pbtxt can say and a running server does not take over."""
         self.complete(config)
-        texts = {
-            declared.name: declared.text() for declared in self.parameters if declared.default is not None
-        }
-        for key, value in {**texts, **parameters}.items():
-            config.set_parameter(key, value)
         for group in self.instance_groups:
             config.add_instance_group(group)
         if self.response_cache:
             config.set_field("response_cache", {"enable": True})
         for key, value in self.fields.items():
             config.set_field(key, value)
-        return config
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuse a config that lets through what the plugin does not take.

@@ -116,6 +116,21 @@ def test_check(project, capsys):
     assert caught.value.next_step == f"write it again: tbsdk config -o {file}"
 
 
+def test_the_file_keeps_its_parameters(project):
+    file = project / "model_repository" / "fast" / "config.pbtxt"
+    words = ["config", str(project), "--model", "fast"]
+    run([*words, "-p", "scale=3", "-o", str(file)])
+    before = file.read_text()
+    assert 'value { string_value: "3" }' in before
+
+    run([*words, "--check"])
+    run([*words, "-o", str(file)])
+    assert file.read_text() == before
+
+    run([*words, "-p", "scale=4", "-o", str(file)])
+    assert 'value { string_value: "4" }' in file.read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -147,7 +162,7 @@ def test_a_parameter_without_default_has_to_be_given(tmp_path, capsys):
 HOOK = """
 @hookimpl
 def auto_complete_config(model, config):
-    config.add_output(TensorSpec("MORE", "INT8", [len(model.name)]))
+    config.add_input(TensorSpec("SIZED", "INT8", [len(model.name)]))
     config.set_field("version_policy", {"all": {}})
 """
 
@@ -167,7 +182,7 @@ def test_the_hook_counts_and_nothing_of_it_is_ignored(tmp_path, capsys):
 def test_what_the_hook_adds_beyond_the_signature_is_an_error(tmp_path):
     project = write(tmp_path, PLUGIN + HOOK)
 
-    with pytest.raises(HandledError, match=r"config\.pbtxt has output 'MORE', the plugin declares OUT"):
+    with pytest.raises(HandledError, match=r"config\.pbtxt has input 'SIZED', the plugin declares IN"):
         run(["config", str(project)])
 
 

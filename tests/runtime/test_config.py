@@ -235,6 +235,20 @@ def test_the_hook_sees_what_config_pbtxt_says(declare):
     )
 
 
+def test_the_hook_goes_before_the_signature_and_knows_the_parameters(declare):
+    _, config = declare(
+        PARAMETERS
+        + """
+@hookimpl
+def auto_complete_config(model, config):
+    config.add_input(TensorSpec("IN", "FP32", [int(2 * model.parameters.read(SCALE))]))
+""",
+        parameters(label="x"),
+    )
+
+    assert config["input"][0]["dims"] == [3]
+
+
 def test_the_hook_adds_to_the_signature(declare):
     _, config = declare(
         DOUBLE + "@hookimpl\ndef auto_complete_config(config):\n    config.set_max_batch_size(2)"

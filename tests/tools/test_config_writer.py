@@ -65,13 +65,21 @@ SEQUENCES = Signature(
 )
 
 
+def whole(signature):
+    config = ModelConfig({"name": "m", "backend": "b"})
+    for parameter in signature.parameters:
+        config.set_parameter(parameter.name, parameter.text())
+    signature.complete_file(config)
+    return config.as_dict()
+
+
 def read_by_triton(text):
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 @pytest.mark.parametrize("signature", [BATCHED, SEQUENCES], ids=["batched", "sequences"])
 def test_what_is_written_is_what_was_meant(signature):
-    config = signature.whole_config("m", "b", {}).as_dict()
+    config = whole(signature)
 
     text = write_config(config)
 
@@ -88,7 +96,7 @@ def test_any_string_survives(value):
 
 
 def test_the_layout(golden):
-    config = BATCHED.whole_config("m", "b", {}).as_dict()
+    config = whole(BATCHED)
 
     golden(
         "config.pbtxt", write_config(config, header="Two lines\nof comment.", notes={"scale": "the factor"})

@@ -15,6 +15,7 @@ from triton_backend_sdk.tools.project import Project
     epilog="""\b
 Examples:
   tbsdk config                            print it
+  tbsdk config -o model_repository/mybackend/config.pbtxt
   tbsdk config --model fast -p threads=8 -o model_repository/fast/config.pbtxt
   tbsdk config --check                    in CI: does the file still say what the code does?
 """
@@ -41,16 +42,17 @@ def command(
 ) -> None:
     """Print a whole config.pbtxt, made from the Signature in plugin.py.
 
-    The hook auto_complete_config is called too. Run it where the plugin can be imported.
+    The hook auto_complete_config is called too, so run it where the plugin can be imported. Parameters that
+    the file sets already keep their values.
     """
     for parameter in parameters:
         if "=" not in parameter:
             raise click.BadParameter(f"{parameter!r} is not KEY=VALUE", param_hint="-p")
     found = Project.find(project)
     name = model or found.name
-    text = config_text(found, name, dict(parameter.split("=", 1) for parameter in parameters))
+    file = output or found.model_repository / name / "config.pbtxt"
+    text = config_text(found, name, file, dict(parameter.split("=", 1) for parameter in parameters))
     if only_check:
-        file = output or found.model_repository / name / "config.pbtxt"
         check(text, file)
         console.say(f"{file} is up to date")
     elif output is None:

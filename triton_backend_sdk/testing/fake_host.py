@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from triton_backend_sdk.caretaker import Caretaker
-from triton_backend_sdk.configure import check, completed
+from triton_backend_sdk.configure import check, completed, declare
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
 from triton_backend_sdk.lifecycle import InstanceLife
@@ -96,6 +96,7 @@ class FakeHost:
     def _start(self, module: ModuleType) -> None:
         plugin = Plugin(module)
         self._model_hooks = plugin.model_manager(self.model).hook
+        declare(self.model, plugin.signature)
         self.model.config = completed(self.model, plugin.signature, self._model_hooks)
         check(self.model, plugin.signature)
         self._specs = OutputSpecs(self.model)

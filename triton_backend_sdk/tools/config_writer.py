@@ -50,8 +50,11 @@ def write_config(
 
 def _field(name: str, value: Any, notes: Mapping[str, str]) -> Iterator[str]:
     if name in MAPS:
-        for key, item in value.items():
-            yield from _comment(notes.get(key, "") if name == "parameters" else "")
+        for index, (key, item) in enumerate(value.items()):
+            note = notes.get(key, "") if name == "parameters" else ""
+            if note and index:
+                yield ""
+            yield from _comment(note)
             yield from _message(name, {"key": key, "value": item})
     elif isinstance(value, Mapping):
         yield from _message(name, value)

@@ -20,17 +20,19 @@ from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.project import Project
 
 
-def config_text(project: Project, model: str, parameters: Mapping[str, str]) -> str:
+def config_text(project: Project, model: str, file: Path, parameters: Mapping[str, str]) -> str:
     """Give the whole text of a model's config.pbtxt.
 
-    :param parameters: values that stand in for the defaults of the Signature's parameters.
+    :param file: what it says of declared parameters stands, where it is there already.
+    :param parameters: values for declared parameters, before all others.
     :raises HandledError: the plugin declares nothing, or does not load; a parameter is wrong or missing.
     """
     plugin = _load(project)
     declared = {} if plugin.signature is None else {one.name: one for one in plugin.signature.parameters}
-    _check_parameters(declared, parameters)
+    values = {**_written_parameters(file, declared), **parameters}
+    _check_parameters(declared, values)
     try:
-        fields = _config(project, plugin, model, parameters)
+        fields = _config(project, plugin, model, values)
     except TritonError as error:
         raise HandledError(str(error)) from error
     del fields["name"]  # that of its folder, so that the folder can be copied
@@ -42,13 +44,14 @@ def config_text(project: Project, model: str, parameters: Mapping[str, str]) -> 
     )
 
 
-def _config(project: Project, plugin: Plugin, name: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+def _config(project: Project, plugin: Plugin, name: str, given: Mapping[str, str]) -> dict[str, Any]:
     signature = plugin.signature
-    if signature is None:
-        config = ModelConfig({"name": name, "backend": project.name})
-    else:
-        Parameters(parameters, name).declare(signature.parameters)
-        config = signature.whole_config(name, project.name, parameters)
+    parameters = Parameters(given, name)
+    if signature is not None:
+        parameters.declare(signature.parameters)
+    config = ModelConfig({"name": name, "backend": project.name})
+    for key, value in parameters.items():
+        config.set_parameter(key, value)
     directory = project.model_repository / name
     model = Model(name, 1, directory, config.as_dict(), Backend(project.name, {}, project.root))
     hook = plugin.model_manager(model).hook.auto_complete_config
@@ -58,10 +61,17 @@ def _config(project: Project, plugin: Plugin, name: str, parameters: Mapping[str
             "give it a SIGNATURE = Signature(inputs=[...], outputs=[...])"
         )
     hook(model=model, config=config)
-    fields = config.as_dict()
     if signature is not None:
-        signature.check(fields)
-    return fields
+        signature.complete_file(config)
+        signature.check(config.as_dict())
+    return config.as_dict()
+
+
+def _written_parameters(file: Path, declared: Mapping[str, Parameter[Any]]) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    written = _parse(file.read_text(encoding="utf-8")).get("parameters", {})
+    return {name: str(value.get("string_value", "")) for name, value in written.items() if name in declared}
 
 
 def _check_parameters(declared: Mapping[str, Parameter[Any]], given: Mapping[str, str]) -> None:
@@ -83,7 +93,7 @@ def check(text: str, file: Path) -> None:
     if not file.is_file():
         raise HandledError(f"{file} is missing", again)
     found = file.read_text(encoding="utf-8")
-    if _plain(found) == _plain(text):
+    if _parse(found) == _parse(text):
         return
     lines = difflib.unified_diff(
         found.splitlines(), text.splitlines(), str(file), "tbsdk config", lineterm=""
@@ -91,7 +101,7 @@ def check(text: str, file: Path) -> None:
     raise HandledError(f"{file} does not say what the plugin declares", again, details=list(lines))
 
 
-def _plain(text: str) -> dict[str, Any]:
+def _parse(text: str) -> dict[str, Any]:
     config = parse_config(text)
     config.pop("name", None)
     return config
