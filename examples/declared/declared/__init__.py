@@ -1,0 +1,1 @@
+"""The Triton backend declared; its hooks are in plugin.py."""
