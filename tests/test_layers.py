@@ -22,7 +22,7 @@ ALLOWED = {
 }
 #: Each runtime module may import those before it.
 ORDER = [
-    "_version", "errors", "enums", "dtypes", "tensor", "trace", "request", "response", "batched", "specs", "parameters", "memory_usage",
+    "_version", "errors", "enums", "dtypes", "tensor", "trace", "request", "response", "ragged", "batch_io", "batch_plan", "batched", "specs", "parameters", "memory_usage",
     "metric_registry", "metrics", "model", "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker",
     "watchdog", "loading", "plugins", "instance_thread", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure",
     "attributes", "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",

@@ -10,6 +10,7 @@
 """
 
 from triton_backend_sdk._version import __version__
+from triton_backend_sdk.batch_io import batch_inputs, batch_outputs
 from triton_backend_sdk.batched import batched
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType
@@ -29,6 +30,7 @@ from triton_backend_sdk.metrics import Counter, Gauge, Histogram, Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.model_config import ModelConfig
 from triton_backend_sdk.queued import QueuedInput, QueuedRequest
+from triton_backend_sdk.ragged import Ragged
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
 from triton_backend_sdk.signature import Signature
@@ -69,6 +71,7 @@ __all__ = [
     "QueuePolicy",
     "QueuedInput",
     "QueuedRequest",
+    "Ragged",
     "Request",
     "Response",
     "SequenceBatching",
@@ -83,6 +86,8 @@ __all__ = [
     "UnknownError",
     "UnsupportedError",
     "__version__",
+    "batch_inputs",
+    "batch_outputs",
     "batched",
     "hookimpl",
 ]

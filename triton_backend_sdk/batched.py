@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
+from weakref import ref
 
+from triton_backend_sdk.batch_plan import BatchPlan, respond, split, split_ragged
 from triton_backend_sdk.errors import InternalError
+from triton_backend_sdk.ragged import Ragged
 from triton_backend_sdk.response import Response
 
 if TYPE_CHECKING:
+    from triton_backend_sdk.model import Model
     from triton_backend_sdk.request import Request
 
+Function = Callable[..., Mapping[str, Any]]
+Hook = Callable[..., list[Response]]
 
-def batched(function: Callable[..., Mapping[str, Any]]) -> Callable[..., list[Response]]:
+
+@overload
+def batched(function: Function, /) -> Hook: ...
+
+
+@overload
+def batched(
+    *, ragged: bool | Iterable[str] = False, defaults: Mapping[str, Any] | None = None
+) -> Callable[[Function], Hook]: ...
+
+
+def batched(
+    function: Function | None = None,
+    /,
+    *,
+    ragged: bool | Iterable[str] = False,
+    defaults: Mapping[str, Any] | None = None,
+) -> Any:
     """Turn a function over concatenated arrays into an ``execute`` hook.
 
     ::
@@ -24,31 +47,81 @@ def batched(function: Callable[..., Mapping[str, Any]]) -> Callable[..., list[Re
         def execute(inputs):                      # {"IN": array of all requests' rows}
             return {"OUT": model(inputs["IN"])}   # as many rows; split back as views
 
-    It may also take ``instance``, and ``self`` in a class. Inputs are read-only views of Triton's memory when
-    the batch is one request, and one new array otherwise. Requests whose inputs differ in name or in anything
-    but the first dimension are called for apart.
+    It may also take ``instance`` before, ``requests`` after (those whose rows these are), and ``self`` in a
+    class. Inputs are read-only views of Triton's memory when the batch is one request, and one new array
+    otherwise. Requests whose inputs differ in name or in anything but the first dimension are called for
+    apart. Arrays that the config calls ``batch_input`` are among the inputs, and outputs that it calls
+    ``batch_output`` are split as it says.
 
-    :raises InternalError: an output has another number of rows than the inputs.
+    :param ragged: inputs whose rows may differ in length come as one :class:`Ragged`: their names, or True
+        for those with ``allow_ragged_batch``. A Ragged among the outputs is split by its rows.
+    :param defaults: values for optional inputs, so that requests with and without them are executed at once:
+        a scalar, or an array of one row's shape.
+    :raises InternalError: an output has another number of rows than the inputs, or an option names no input.
     """
+    if function is None:
+        return functools.partial(_batched, ragged=ragged, defaults=defaults or {})
+    return _batched(function, ragged=ragged, defaults=defaults or {})
+
+
+def _batched(function: Function, *, ragged: bool | Iterable[str], defaults: Mapping[str, Any]) -> Hook:
     wanted = tuple(inspect.signature(function).parameters)
+    gives_requests = "requests" in wanted
+    if not isinstance(ragged, bool):
+        ragged = (ragged,) if isinstance(ragged, str) else tuple(ragged)
+    #: The last model and its plan: a function seldom serves two; a WeakKeyDictionary costs thrice as much.
+    latest: tuple[Callable[[], Model | None], BatchPlan | None] = (lambda: None, None)
+
+    def plan_of(requests: list[Request]) -> BatchPlan | None:
+        nonlocal latest
+        instance = requests[0].instance
+        if instance is None:
+            return None
+        model, plan = latest
+        if model() is not instance.model:
+            plan = BatchPlan(instance.model, ragged, defaults)
+            latest = ref(instance.model), plan
+        return plan
 
     def run(requests: list[Request], *before: Any) -> list[Response]:
+        plan = plan_of(requests)
+        if plan is not None and not plan.plain:
+            return run_planned(plan, requests, *before)
         responses: list[Response] = [Response()] * len(requests)
         for members in _groups(requests):
             chosen = [requests[i] for i in members]
-            outputs = function(*before, _concatenate(chosen))
-            for i, response in zip(members, _split(outputs, chosen), strict=True):
+            more = (chosen,) if gives_requests else ()
+            outputs = function(*before, _concatenate(chosen), *more)
+            for i, response in zip(members, _split(outputs, chosen, plan), strict=True):
                 responses[i] = response
         return responses
 
-    # pluggy reads the signature, so each shape of it is spelled out
+    def run_planned(plan: BatchPlan, requests: list[Request], *before: Any) -> list[Response]:
+        arrays = [plan.arrays(request) for request in requests]
+        groups: dict[Any, list[int]] = {}
+        for i, found in enumerate(arrays):
+            groups.setdefault(plan.key(found), []).append(i)
+        responses: list[Response] = [Response()] * len(requests)
+        for members in groups.values():
+            chosen, batch = [requests[i] for i in members], [arrays[i] for i in members]
+            more = (chosen,) if gives_requests else ()
+            outputs = function(*before, plan.gather(batch), *more)
+            for i, response in zip(members, plan.scatter(outputs, chosen, batch), strict=True):
+                responses[i] = response
+        return responses
+
+    return _with_signature(function, wanted, run)
+
+
+def _with_signature(function: Function, wanted: tuple[str, ...], run: Callable[..., list[Response]]) -> Hook:
+    """Spell out each shape of a hook's signature: pluggy reads it."""
     if wanted[:2] == ("self", "instance"):
 
         @functools.wraps(function)
         def method_with_instance(self: Any, instance: Any, requests: list[Request]) -> list[Response]:
             return run(requests, self, instance)
 
-        wrapper: Callable[..., list[Response]] = method_with_instance
+        wrapper: Hook = method_with_instance
     elif wanted[:1] == ("self",):
 
         @functools.wraps(function)
@@ -91,15 +164,31 @@ def _concatenate(requests: list[Request]) -> dict[str, Any]:
     return {name: np.concatenate([request[name].numpy() for request in requests]) for name in requests[0]}
 
 
-def _split(outputs: Mapping[str, Any], requests: list[Request]) -> list[Response]:
+def _split(outputs: Mapping[str, Any], requests: list[Request], plan: BatchPlan | None) -> list[Response]:
+    if isinstance(outputs, dict):
+        for value in outputs.values():
+            if type(value) is Ragged:
+                return _split_ragged(outputs, requests, plan is None or plan.batching)
     if len(requests) == 1:
         return [Response(outputs)]
     sizes = [request.batch_size for request in requests]
+    total = sum(sizes)
     for name, array in outputs.items():
-        if len(array) != sum(sizes):
-            raise InternalError(f"output '{name}' has {len(array)} rows for {sum(sizes)} rows of input")
+        if len(array) != total:
+            raise InternalError(f"output '{name}' has {len(array)} rows for {total} rows of input")
     responses, start = [], 0
     for size in sizes:
         responses.append(Response({name: array[start : start + size] for name, array in outputs.items()}))
         start += size
     return responses
+
+
+def _split_ragged(outputs: Mapping[str, Any], requests: list[Request], batching: bool) -> list[Response]:
+    sizes = [request.batch_size for request in requests]
+    parts = {
+        name: split_ragged(name, value, sizes, batching)
+        if type(value) is Ragged
+        else split(name, value, sizes)
+        for name, value in outputs.items()
+    }
+    return [respond({name: found[i] for name, found in parts.items()}) for i in range(len(requests))]

@@ -152,6 +152,7 @@ class FakeHost:
             parameters=parameters or {},
             requested_outputs=tuple(sorted(outputs or self._specs.names)),  # as Triton gives them
             trace=trace,
+            instance=self.instance,
         )
 
     def execute(

@@ -18,6 +18,7 @@ from triton_backend_sdk.trace import NO_TRACE, Trace
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from triton_backend_sdk.model import ModelInstance
     from triton_backend_sdk.testing.fake_output import OutputSpecs
 
 _CPU = (1, 0)
@@ -114,6 +115,7 @@ class FakeRequest(Request):
         "answered",
         "batch_size",
         "id",
+        "instance",
         "outputs",
         "parameters",
         "requested_outputs",
@@ -129,7 +131,9 @@ class FakeRequest(Request):
         parameters: Mapping[str, str | int | bool | float],
         requested_outputs: tuple[str, ...],
         trace: Trace | None = None,
+        instance: ModelInstance | None = None,
     ) -> None:
+        self.instance = instance
         self._inputs = dict(inputs)
         self._specs = specs
         self.batch_size = batch_size
