@@ -26,6 +26,7 @@ from triton_backend_sdk.errors import (
     UnsupportedError,
 )
 from triton_backend_sdk.hookspecs import hookimpl
+from triton_backend_sdk.memory import BufferAttributes, Placement
 from triton_backend_sdk.metrics import Counter, Gauge, Histogram, Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.model_config import ModelConfig
@@ -50,6 +51,7 @@ from triton_backend_sdk.trace import Trace
 __all__ = [
     "AlreadyExistsError",
     "Backend",
+    "BufferAttributes",
     "CancelledError",
     "Counter",
     "DataType",
@@ -68,6 +70,7 @@ __all__ = [
     "ModelInstance",
     "NotFoundError",
     "Parameter",
+    "Placement",
     "QueuePolicy",
     "QueuedInput",
     "QueuedRequest",

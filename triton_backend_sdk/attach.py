@@ -18,7 +18,7 @@ import sys
 from importlib.machinery import ExtensionFileLoader
 from typing import Any
 
-from triton_backend_sdk import errors, outputs
+from triton_backend_sdk import errors, gpu, memory, outputs
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import MemoryType
@@ -59,6 +59,8 @@ def _attach_first(native: str, fingerprint: str) -> Any:
             "memory_types": list(MemoryType),
             "as_numpy_dtype": DataType.numpy,
             "coerce": outputs.coerce,
+            "move": memory.move,
+            "device_copy": gpu.copy,
             **{name: getattr(errors, name) for name in ("InternalError", "NotFoundError", "InvalidArgError")},
             "UnsupportedError": errors.UnsupportedError,
         }

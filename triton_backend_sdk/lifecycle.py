@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.instance_thread import InstanceThread, wants_own_thread
 from triton_backend_sdk.model import ModelInstance
 from triton_backend_sdk.plugins import Execute, Plugin, execute_caller
@@ -46,7 +47,7 @@ class InstanceLife:
 
     def execute(self, prepare: Callable[[Execute], Execute] = lambda execute: execute) -> Execute:
         """Give what is called with a batch; ``prepare`` wraps what runs on the instance's thread."""
-        execute = prepare(execute_caller(self._manager, self.instance))
+        execute = prepare(_waiting(self.instance, execute_caller(self._manager, self.instance)))
         thread = self._thread
         return execute if thread is None else lambda requests: thread.call(execute, requests)
 
@@ -63,6 +64,8 @@ class InstanceLife:
             self._readiness.stop()
         try:
             self._run(self._manager.hook.finalize, instance=self.instance)
+            if self.instance._stream is not None:
+                self._run(self.instance._stream.close)
         finally:
             self._end_thread()
 
@@ -74,3 +77,18 @@ class InstanceLife:
     def _end_thread(self) -> None:
         if self._thread is not None:
             self._thread.stop()
+
+
+def _waiting(instance: ModelInstance, execute: Execute) -> Execute:
+    """Let a GPU instance's responses wait for its CUDA stream; others pay nothing for it."""
+    if instance.kind is not InstanceGroupKind.GPU:
+        return execute
+
+    def call(requests: list[Any]) -> Any:
+        try:
+            return execute(requests)
+        finally:
+            if instance._stream is not None:
+                instance._stream.synchronize()
+
+    return call

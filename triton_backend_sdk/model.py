@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from triton_backend_sdk import gpu
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind
+from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType
+from triton_backend_sdk.memory import Placement, move
 from triton_backend_sdk.memory_usage import MemoryUsage, report_memory_usage
 from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.parameters import Parameters
 from triton_backend_sdk.specs import TensorSpec
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.tensor import Tensor
 
 
 @dataclass(eq=False)
@@ -132,6 +138,9 @@ class ModelInstance:
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)
+    #: The SDK's own: Triton's memory, and the CUDA stream once it was asked for.
+    _pool: Any = field(default=None, repr=False)
+    _stream: Any = field(default=None, repr=False)
     _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def report_memory_usage(self, usage: MemoryUsage) -> None:
@@ -146,6 +155,56 @@ class ModelInstance:
         """Forget Triton's instance, which ends now."""
         with self._use:
             self._handle = None
+
+    def allocate(
+        self,
+        shape: int | Sequence[int],
+        dtype: Any = DataType.UINT8,
+        *,
+        memory_type: MemoryType | Sequence[MemoryType] = (MemoryType.CPU_PINNED, MemoryType.CPU),
+        memory_type_id: int = 0,
+    ) -> Tensor:
+        """Give a writable tensor in memory of Triton's pools; what it holds is undefined.
+
+        It may be used on any thread and kept for as long as the server runs, the model's end included; it is
+        freed with the last array made from it.
+
+        :param shape: dimensions, or a number of elements.
+        :param memory_type: where it should lie; of several, the first that is to be had.
+            ``tensor.memory_type`` tells which that was.
+        :param memory_type_id: the device, for GPU memory.
+        :raises UnavailableError: none of them is to be had; says why, of each. Without a GPU there is no
+            pinned memory.
+        :raises InvalidArgError: no tensor can have this shape, or BYTES, whose elements have no fixed size.
+
+        See TRITONBACKEND_MemoryManagerAllocate.
+        """
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        kinds = (memory_type,) if isinstance(memory_type, int) else tuple(memory_type)
+        wanted = [Placement(kind, memory_type_id if kind is MemoryType.GPU else 0) for kind in kinds]
+        tensor: Tensor = self._pool.allocate(shape, DataType.of(dtype), wanted)
+        return tensor
+
+    def move(self, tensor: Tensor, memory_type: MemoryType, memory_type_id: int = 0) -> Tensor:
+        """Give a tensor that lies in this kind of memory: the same one, or a copy of it from Triton's pools.
+
+        :raises UnavailableError: it needs cuda-python, which is not installed.
+        :raises UnsupportedError: Triton has no such memory.
+        """
+        return move(tensor, self, memory_type, memory_type_id)
+
+    @property
+    def cuda_stream(self) -> gpu.Stream:
+        """A CUDA stream of this instance's, made when first asked for.
+
+        What is left running on it when ``execute`` returns is waited for before the responses are sent.
+
+        :raises UnavailableError: there is no cuda-python, or no CUDA.
+        """
+        if self._stream is None:
+            self._stream = gpu.Stream(self.device_id)
+        stream: gpu.Stream = self._stream
+        return stream
 
     @property
     def logger(self) -> logging.Logger:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from triton_backend_sdk.enums import MemoryType
+from triton_backend_sdk.memory import BufferAttributes, Placement, input_attributes, output_placement
 from triton_backend_sdk.trace import NO_TRACE, RequestTrace, Trace
 
 if TYPE_CHECKING:
@@ -53,6 +55,41 @@ class Request:
             before, or it is BYTES, whose size is not known ahead.
         """
         raise NotImplementedError
+
+    def input_buffers(self, name: str) -> tuple[Tensor, ...]:
+        """Give the parts of an input as Triton holds them: flat UINT8 tensors, in order, nothing copied.
+
+        ``request[name]`` joins them, which copies where there are several. See TRITONBACKEND_InputBuffer.
+
+        :raises NotFoundError: (a KeyError) the request has no such input.
+        """
+        raise NotImplementedError
+
+    def input_attributes(self, name: str) -> tuple[BufferAttributes, ...]:
+        """Say of each part of an input how large it is and where it lies.
+
+        See TRITONBACKEND_InputBufferAttributes.
+
+        :raises NotFoundError: (a KeyError) the request has no such input.
+        """
+        return input_attributes(self, name)
+
+    def output_placement(
+        self,
+        name: str | None = None,
+        nbytes: int | None = None,
+        memory_type: MemoryType = MemoryType.CPU,
+        memory_type_id: int = 0,
+    ) -> Placement | None:
+        """Ask Triton where an output of this request will lie, before it is made; None where it cannot tell.
+
+        :param name: any output, if not given.
+        :param nbytes: of any size, if not given.
+        :param memory_type: what you would like, which Triton takes into account.
+
+        See TRITONBACKEND_RequestOutputBufferProperties.
+        """
+        return output_placement(self, name, nbytes, Placement(memory_type, memory_type_id))
 
     def __getitem__(self, name: str) -> Tensor:
         """Give an input.

@@ -27,9 +27,11 @@ from triton_backend_sdk.configure import configure
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.loading import PluginPackage
+from triton_backend_sdk.memory import Pool
 from triton_backend_sdk.metric_registry import MetricRegistry
 from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.placement import wishes
 from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.triton_metrics import TritonStore
 from triton_backend_sdk.watchdog import Watchdogs
@@ -182,9 +184,11 @@ class Runtime:
             model=loaded.model,
             _api=api,
             _handle=handle,
+            _pool=Pool(self._hot, self._memory_manager(loaded.model)),
         )
         guard = loaded.batcher.guard
         prepare = guard if lib.tb_owns_interpreter() else lambda execute: tracing.following(guard(execute))
+        wished = tuple((name, *place) for name, place in wishes(instance).items())
         life = InstanceLife(loaded.plugin, instance, self._watchdogs)
         try:
             life.start()
@@ -200,6 +204,7 @@ class Runtime:
                 loaded.model.max_batch_size > 0,
                 tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
             )
+            self._hot.place(address, next(iter(instance.host_policy), ""), wished)
         except BaseException:
             life.stop()
             instance.let_go()
@@ -218,6 +223,13 @@ class Runtime:
         finally:
             loaded.life.instance.let_go()
             self._hot.unbind(loaded.address)
+
+    def _memory_manager(self, model: Model) -> int:
+        api = self.api
+        manager = "TRITONBACKEND_MemoryManager *"
+        return api.address(
+            api.get(api.lib.TRITONBACKEND_BackendMemoryManager, model.backend._handle, manager)
+        )
 
     def _tell_ready(self, address: int, message: str | None, seconds: float) -> None:
         text = self.api.ffi.NULL if message is None else message.encode(errors="replace")

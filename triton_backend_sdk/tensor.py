@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from triton_backend_sdk.memory import to_cpu
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -36,14 +38,23 @@ class Tensor:
     #: Device of GPU memory; 0 otherwise.
     memory_type_id: int
     readonly: bool
+    #: Address of the first element, in the memory that memory_type names.
+    data_ptr: int
 
     def numpy(self) -> npt.NDArray[Any]:
         """Give a NumPy view of the buffer; for BYTES a new object array whose elements are ``bytes``.
 
-        :raises UnsupportedError: the memory is a GPU's, or BF16 without the ml_dtypes package.
+        :raises UnsupportedError: the memory is a GPU's (see :meth:`cpu`), or BF16 without ml_dtypes.
         :raises InvalidArgError: a BYTES tensor is malformed.
         """
         raise NotImplementedError
+
+    def cpu(self) -> Tensor:
+        """Give the tensor where the CPU can read it: itself, or a copy of GPU memory.
+
+        :raises UnavailableError: it is a GPU's, and cuda-python is not installed.
+        """
+        return to_cpu(self)
 
     def tolist(self) -> Any:
         """Give the elements as nested Python lists (``bytes`` for BYTES)."""
@@ -62,6 +73,9 @@ class Tensor:
         A consumer that knows only the legacy capsule cannot be told that an input is read-only, so it gets
         a copy, or BufferError with ``copy=False``. GPU memory is never copied here: such a consumer gets the
         view, and ``copy=True`` is refused.
+
+        Whatever ``stream`` the consumer names may read at once: Triton hands over an input when its data is
+        there, and the SDK's own copies are done when they return.
 
         :raises BufferError: BYTES, or another device than the tensor's.
         """

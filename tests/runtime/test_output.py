@@ -146,7 +146,8 @@ def test_another_array_for_an_output_asked_for_is_copied_into_it(serve):
         ('{"OUT": NullData()}', "owns no memory"),
         ('{"OUT": BadCapsule()}', "no capsule of DLPack"),
         ('{"OUT": Raises()}', "cannot export"),
-        ('{"OUT": OnGpu()}', "DLPack device"),
+        ('{"OUT": OnGpu()}', r"GPU memory needs cuda-python, .* pip install 'triton-backend-sdk\[gpu\]'"),
+        ('{"OUT": OnNpu()}', "DLPack device"),
         ('7', "mapping from output name"),
     ],
 )  # fmt: skip
@@ -170,6 +171,12 @@ def test_what_cannot_be_an_output_is_said_clearly_and_the_next_request_works(ser
                 return new(ctypes.addressof(self.t), NAME, None)
         class OnGpu(NullData):
             device = 2
+            def __dlpack__(self, **kwargs):
+                super().__dlpack__()
+                self.t.data = 4096
+                return new(ctypes.addressof(self.t), NAME, None)
+        class OnNpu(NullData):
+            device = 16
         class BadCapsule:
             def __dlpack__(self, **kwargs):
                 return "no capsule"
@@ -189,7 +196,7 @@ def test_what_cannot_be_an_output_is_said_clearly_and_the_next_request_works(ser
     )
     with pytest.raises(Exception, match=message) as caught:
         served.infer(ONE)
-    assert caught.value.code in (1, 3, 5)
+    assert caught.value.code in (1, 3, 4, 5)
     served.module.broken = False
     assert served.infer(ONE)["OUT"].tolist() == [1, 1]
 

@@ -22,6 +22,7 @@ from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.testing.fake_input import check_inputs
+from triton_backend_sdk.testing.fake_memory import FakePool
 from triton_backend_sdk.testing.fake_metrics import FakeStore
 from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
 from triton_backend_sdk.testing.fake_tensor import FakeRequest
@@ -85,7 +86,9 @@ class FakeHost:
             backend=backend,
             metrics=Metrics(MetricRegistry(self.metrics), name, version),
         )
-        self.instance = ModelInstance(name=f"{name}_0", kind=kind, device_id=device_id, model=self.model)
+        self.instance = ModelInstance(
+            name=f"{name}_0", kind=kind, device_id=device_id, model=self.model, _pool=FakePool()
+        )
         self._open = False
         try:
             self._start(module)

@@ -61,6 +61,11 @@ class FakeTensor(Tensor):
         data: npt.NDArray[np.uint8] = self._data
         return data
 
+    @property
+    def data_ptr(self) -> int:  # type: ignore[override]
+        """See :attr:`Tensor.data_ptr`."""
+        return int(self._data.ctypes.data)
+
     def numpy(self) -> npt.NDArray[Any]:
         """See :meth:`Tensor.numpy`."""
         if self.dtype is DataType.BYTES:
@@ -167,6 +172,11 @@ class FakeRequest(Request):
         if name in self.requested_outputs:
             self.add_output(tensor)
         return tensor
+
+    def input_buffers(self, name: str) -> tuple[FakeTensor, ...]:
+        """See :meth:`Request.input_buffers`; here it is always one."""
+        data = self[name].data
+        return (FakeTensor(name, DataType.UINT8, data.shape, data, readonly=True),) if data.size else ()
 
     def add_output(self, tensor: FakeTensor) -> None:
         """Make a tensor part of the response.

@@ -125,7 +125,10 @@ bool tb_dlpack_import(tb_source* source, PyObject* value)
     if (managed->version.major == 1) tensor = &managed->tensor;
   } else if (PyCapsule_IsValid(capsule, "dltensor")) tensor = &((dl_legacy*)PyCapsule_GetPointer(capsule, "dltensor"))->tensor;
   if (tensor == NULL) return tb_raise(tb_py.internal_error, "its __dlpack__ gave no capsule of DLPack 1.x or older") != NULL;
-  if (tensor->device.type != CPU && tensor->device.type != CUDA_HOST)
+  if (tensor->device.type == CUDA) {  // made ready for CUDA's default stream, as no other was asked for; device_copy uses that
+    source->memory_type = TRITONSERVER_MEMORY_GPU;
+    source->memory_type_id = tensor->device.id;
+  } else if (tensor->device.type != CPU && tensor->device.type != CUDA_HOST)
     return tb_raise(tb_py.unsupported_error, "it lies on DLPack device (%d, %d); copy it to the CPU first", tensor->device.type, tensor->device.id) != NULL;
   source->dtype = datatype(tensor);
   if (source->dtype == TRITONSERVER_TYPE_INVALID)

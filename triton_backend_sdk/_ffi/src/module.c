@@ -53,6 +53,7 @@ static PyObject* install(PyObject* module, PyObject* names)
 {
   PyObject *tensor, *request;
   bool fetched = fetch(&tb_py.response_class, names, "Response") && fetch(&tb_py.datatype_of, names, "datatype_of") && fetch(&tb_py.coerce, names, "coerce")
+    && fetch(&tb_py.move, names, "move") && fetch(&tb_py.device_copy, names, "device_copy")
     && fetch(&tb_py.as_numpy_dtype, names, "as_numpy_dtype") && fetch(&tb_py.internal_error, names, "InternalError")
     && fetch(&tb_py.not_found_error, names, "NotFoundError") && fetch(&tb_py.invalid_arg_error, names, "InvalidArgError")
     && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
@@ -90,6 +91,7 @@ static void instance_free(tb_owner* owner)
     free(instance->outputs[i].dims);
   }
   free(instance->outputs);
+  tb_place_free(instance);
   tb_ready_free(instance->ready);
   free(instance);
 }
@@ -150,6 +152,8 @@ static PyMethodDef methods[] = {
   {"install", install, METH_O, NULL},
   {"bind", bind, METH_VARARGS, NULL},
   {"unbind", unbind, METH_O, NULL},
+  {"place", tb_place, METH_VARARGS, NULL},
+  {"allocate", tb_allocate, METH_VARARGS, NULL},
   {0},
 };
 

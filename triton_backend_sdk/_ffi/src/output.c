@@ -49,17 +49,14 @@ tb_output* tb_output_find(tb_record* record, const tb_spec* spec)
 static TRITONSERVER_Error* response_output(tb_record* record, tb_output* output)
 {
   TRITONBACKEND_Output* handle;
-  TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_CPU;
-  int64_t id = 0;
   TRITONSERVER_Error* error = record->response ? NULL : TRITONBACKEND_ResponseNew(&record->response, record->request);
   if (error == NULL) error = TRITONBACKEND_ResponseOutput(record->response, &handle, output->spec->name, output->spec->dtype, output->shape, output->ndim);
-  if (error == NULL) error = TRITONBACKEND_OutputBuffer(handle, &output->data, output->nbytes, &type, &id);
-  if (error == NULL && type == TRITONSERVER_MEMORY_GPU)
-    error = TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_UNSUPPORTED, "Triton offers GPU memory for this output, which this SDK does not write yet");
+  if (error == NULL) error = TRITONBACKEND_OutputBuffer(handle, &output->data, output->nbytes, &output->memory_type, &output->memory_type_id);
   return error;
 }
 
-tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
+  TRITONSERVER_MemoryType memory_type, int64_t memory_type_id)
 {
   const char* wrong = record->building ? "another thread is making an output of this request: make them one after another"
     : tb_output_find(record, spec) ? "it was already handed out for this request"
@@ -67,7 +64,7 @@ tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* 
   if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
   tb_output* output = malloc(sizeof *output + ndim * sizeof *shape);
   if (output == NULL) return (void*)PyErr_NoMemory();
-  *output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
+  *output = (tb_output){.spec = spec, .nbytes = nbytes, .memory_type = memory_type, .memory_type_id = memory_type_id, .ndim = ndim};
   memcpy(output->shape, shape, ndim * sizeof *shape);
   TRITONSERVER_Error* error;
   record->building = true;  // also with the GIL held: an allocator written in Python gives it up
@@ -152,9 +149,27 @@ static bool source_size(const tb_spec* spec, PyObject* value, const tb_source* s
   return true;
 }
 
+static bool fill(tb_output* output, const tb_source* source);
+
+// One side is a device's memory; what cannot be copied as it lies goes through plain memory.
+static bool fill_by_device(tb_output* output, const tb_source* source)
+{
+  int64_t device = source->memory_type == TRITONSERVER_MEMORY_GPU ? source->memory_type_id : output->memory_type_id;
+  if (source->memory_type == TRITONSERVER_MEMORY_GPU && !tb_source_is_compact(source))
+    return tb_raise(tb_py.internal_error, "output '%s' is a strided array on a device: make it contiguous", output->spec->name) != NULL;
+  if (!source->objects && tb_source_is_compact(source)) return tb_device_copy(output->data, source->data, output->nbytes, device);
+  tb_output plain = *output;
+  plain.memory_type = TRITONSERVER_MEMORY_CPU;
+  plain.data = malloc(output->nbytes + 1);
+  bool filled = plain.data == NULL ? PyErr_NoMemory() != NULL : fill(&plain, source) && tb_device_copy(output->data, plain.data, output->nbytes, device);
+  free(plain.data);
+  return filled;
+}
+
 static bool fill(tb_output* output, const tb_source* source)
 {
   bool copied = true;
+  if (output->memory_type == TRITONSERVER_MEMORY_GPU || source->memory_type == TRITONSERVER_MEMORY_GPU) return fill_by_device(output, source);
   if (source->objects) return tb_bytes_write(source, output->data, output->nbytes);
   if (output->spec->dtype == TRITONSERVER_TYPE_BYTES) memmove(output->data, source->data, output->nbytes);
   else if (output->nbytes < LARGE) copied = copy(output, source);
@@ -173,7 +188,9 @@ static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value
   tb_output* output = tb_output_find(record, spec);
   uint64_t nbytes;
   if (!source_size(spec, value, source, &nbytes)) return false;
-  if (output == NULL) output = tb_output_new(record, spec, source->shape, source->ndim, nbytes);
+  bool device = source->memory_type == TRITONSERVER_MEMORY_GPU;  // there it should stay
+  if (output == NULL)
+    output = tb_output_new(record, spec, source->shape, source->ndim, nbytes, device ? source->memory_type : spec->memory_type, device ? source->memory_type_id : spec->memory_type_id);
   else if (nbytes != output->nbytes || memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) != 0)
     return tb_raise(tb_py.internal_error, "output '%s' was asked for with one shape by Request.output and returned with another", spec->name) != NULL;
   else if (output->data == source->data && tb_source_is_compact(source)) return true;  // written in place

@@ -106,12 +106,15 @@ static TRITONSERVER_Error* check_input(const tb_input* input)
 static TRITONSERVER_Error* gather(tb_record* record, uint32_t index)
 {
   tb_input* input = &record->inputs[index];
+  input->host_policy = record->instance->host_policy;
   TRITONSERVER_Error* error = TRITONBACKEND_RequestInputByIndex(record->request, index, &input->handle);
   if (error == NULL)
-    error = TRITONBACKEND_InputProperties(input->handle, &input->name, &input->dtype, &input->shape, &input->ndim, &input->nbytes, &input->buffer_count);
+    error = TRITONBACKEND_InputPropertiesForHostPolicy(input->handle, input->host_policy, &input->name, &input->dtype, &input->shape, &input->ndim, &input->nbytes, &input->buffer_count);
   if (error == NULL && input->buffer_count > 0) {
+    const tb_wish* wish = record->instance->wish_count ? tb_wish_find(record->instance, input->name) : NULL;
+    if (wish != NULL) input->memory_type = wish->memory_type, input->memory_type_id = wish->memory_type_id;
     uint64_t first = 0;
-    error = TRITONBACKEND_InputBuffer(input->handle, 0, &input->data, &first, &input->memory_type, &input->memory_type_id);
+    error = tb_input_part(input, 0, &input->data, &first, &input->memory_type, &input->memory_type_id);
   }
   if (error == NULL) error = check_input(input);
   if (input->buffer_count > 1) input->data = NULL;
@@ -168,10 +171,11 @@ bool tb_input_gather(tb_input* input)
     uint64_t size = 0;
     TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_CPU;
     int64_t id = 0;
-    TRITONSERVER_Error* error = TRITONBACKEND_InputBuffer(input->handle, i, &part, &size, &type, &id);
-    const char* wrong = error != NULL ? TRITONSERVER_ErrorMessage(error) : type == TRITONSERVER_MEMORY_GPU ? "a part of it is GPU memory" : NULL;
+    TRITONSERVER_Error* error = tb_input_part(input, i, &part, &size, &type, &id);
+    const char* wrong = error != NULL ? TRITONSERVER_ErrorMessage(error) : NULL;
     if (wrong == NULL && size <= input->nbytes - filled) {
-      memcpy(target + filled, part, size);
+      if (type != TRITONSERVER_MEMORY_GPU) memcpy(target + filled, part, size);
+      else if (!tb_device_copy(target + filled, part, size, id)) return free(target), false;
       filled += size;
       continue;
     }

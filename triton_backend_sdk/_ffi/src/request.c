@@ -70,7 +70,7 @@ static PyObject* request_item(request* self, PyObject* name)
     if (!tb_input_gather(input)) return NULL;
     tb_view view = {&self->record->owner, input->name, input->dtype, input->shape, input->ndim, (void*)input->data, input->nbytes, input->memory_type,
       input->memory_type_id, true};
-    self->tensors[index] = tb_tensor_new(&view);
+    self->tensors[index] = tb_wish_granted(self->record->instance, tb_tensor_new(&view));
   }
   return Py_XNewRef(self->tensors[index]);
 }
@@ -223,14 +223,22 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
   if (!tb_record_wants(record, name)) return scratch_tensor(spec, shape, ndim, nbytes);
   if (record->answered) return tb_raise(tb_py.internal_error, "output '%s': the request was already answered", name);
   tb_keep(&record->reply);  // execute may end, on its thread, before the output is made on this one
-  tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes);
+  tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes, spec->memory_type, spec->memory_type_id);
   PyObject* tensor = NULL;
   if (output != NULL) {
-    tb_view view = {&record->reply, spec->name, spec->dtype, output->shape, ndim, output->data, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
+    tb_view view = {&record->reply, spec->name, spec->dtype, output->shape, ndim, output->data, nbytes, output->memory_type, output->memory_type_id, false};
     tensor = tb_tensor_new(&view);
   }
   tb_drop_with_gil(&record->reply);
   return tensor;
+}
+
+// The parts of an input as Triton holds them, not gathered.
+static PyObject* request_input_buffers(request* self, PyObject* name)
+{
+  int index = find(self, name);
+  if (index >= 0) return tb_input_parts(&self->record->owner, &self->record->inputs[index]);
+  return PyErr_Occurred() ? NULL : request_item(self, name);  // raises
 }
 
 static PyGetSetDef getters[] = {
@@ -245,6 +253,7 @@ static PyGetSetDef getters[] = {
 };
 
 static PyMethodDef methods[] = {
+  {"input_buffers", (PyCFunction)request_input_buffers, METH_O, NULL},
   {"output", (PyCFunction)(void (*)(void))request_output, METH_VARARGS | METH_KEYWORDS, NULL},
   {"_trace_info", tb_trace_info, METH_NOARGS, NULL},
   {"_trace_report", tb_trace_report, METH_O, NULL},

@@ -34,7 +34,15 @@ typedef struct {
   TRITONSERVER_DataType dtype;
   uint32_t ndim;
   int64_t* dims;  // without the batch dimension; -1: any
+  TRITONSERVER_MemoryType memory_type;  // preferred
+  int64_t memory_type_id;
 } tb_spec;
+
+typedef struct {
+  char* tensor;
+  TRITONSERVER_MemoryType memory_type;
+  int64_t memory_type_id;
+} tb_wish;
 
 typedef struct tb_ready tb_ready;
 void tb_ready_free(tb_ready* ready);
@@ -49,6 +57,9 @@ typedef struct {
   bool warned;         // of a view that outlived execute
   uint32_t output_count;
   tb_spec* outputs;
+  char* host_policy;  // its name; NULL: not known
+  uint32_t wish_count;
+  tb_wish* wishes;  // in which memory inputs and outputs should lie (memory.c)
   tb_ready* ready;  // what is_ready said last (ready.c); NULL: no such hook
 } tb_instance;
 
@@ -63,6 +74,7 @@ typedef struct {
   uint64_t nbytes;
   const void* data;  // NULL until gathered, where there are several buffers
   void* gathered;
+  const char* host_policy;
   TRITONSERVER_MemoryType memory_type;
   int64_t memory_type_id;
 } tb_input;
@@ -72,6 +84,8 @@ typedef struct tb_output {
   const tb_spec* spec;
   void* data;
   uint64_t nbytes;
+  TRITONSERVER_MemoryType memory_type;
+  int64_t memory_type_id;
   uint32_t ndim;
   int64_t shape[];
 } tb_output;
@@ -97,6 +111,14 @@ tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request);
 void tb_record_forget(tb_record* record);                                         // free without touching the request
 bool tb_record_wants(tb_record* record, const char* output);
 bool tb_input_gather(tb_input* input);  // false and a Python error
+TRITONSERVER_Error* tb_input_part(const tb_input* input, uint32_t index, const void** data, uint64_t* nbytes, TRITONSERVER_MemoryType* type, int64_t* id);
+PyObject* tb_input_parts(tb_owner* owner, const tb_input* input);
+const tb_wish* tb_wish_find(const tb_instance* instance, const char* tensor);  // NULL: any memory will do
+PyObject* tb_wish_granted(const tb_instance* instance, PyObject* tensor);
+void tb_place_free(tb_instance* instance);
+PyObject* tb_allocate(PyObject* module, PyObject* args);
+PyObject* tb_place(PyObject* module, PyObject* args);
+bool tb_device_copy(void* target, const void* source, uint64_t nbytes, int64_t device);  // false and a Python error
 
 // --- Python ----------------------------------------------------------------------------------------------------------
 PyGILState_STATE tb_enter(void);
@@ -113,6 +135,8 @@ typedef struct {
   PyObject* datatype_of;  // DataType.of
   PyObject* memory_types[3];
   PyObject* as_numpy_dtype;
+  PyObject* move;  // (tensor, instance, memory type, id) -> tensor
+  PyObject* device_copy;  // (target, source, nbytes, device)
   PyObject* coerce;  // (value) -> (object with the buffer protocol, DataType)
   PyObject* ndarray;
   PyObject* np_empty;
@@ -172,6 +196,8 @@ typedef struct {
   int64_t shape[PyBUF_MAX_NDIM];
   int64_t strides[PyBUF_MAX_NDIM];
   uint32_t itemsize;
+  TRITONSERVER_MemoryType memory_type;
+  int64_t memory_type_id;
   bool objects;      // elements are PyObject*, to be written as BYTES
   Py_buffer buffer;  // held while data is used
   PyObject* holder;
@@ -185,7 +211,8 @@ bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size);
 bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);
 
 // Makes an output in Triton's buffer; NULL and a Python error.
-tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes);
+tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
+  TRITONSERVER_MemoryType memory_type, int64_t memory_type_id);  // preferred
 const tb_spec* tb_output_spec(tb_record* record, const char* name);
 bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim);
 tb_output* tb_output_find(tb_record* record, const tb_spec* spec);

@@ -88,6 +88,8 @@ static bool from_coerced(tb_source* source, PyObject* value)
 bool tb_source_open(tb_source* source, PyObject* value)
 {
   source->objects = false;
+  source->memory_type = TRITONSERVER_MEMORY_CPU;
+  source->memory_type_id = 0;
   source->holder = NULL;
   source->buffer.obj = NULL;
   if (Py_TYPE(value) == tb_tensor_type && ((tb_tensor*)value)->view.memory_type != TRITONSERVER_MEMORY_GPU) return from_tensor(source, (tb_tensor*)value), true;

@@ -71,7 +71,7 @@ static PyObject* tensor_numpy(tb_tensor* self, PyObject* unused)
   (void)unused;
   const tb_view* view = &self->view;
   if (view->memory_type == TRITONSERVER_MEMORY_GPU)
-    return tb_raise(tb_py.unsupported_error, "tensor '%s' is GPU memory; take it with DLPack (torch.from_dlpack, cupy.from_dlpack)", view->name);
+    return tb_raise(tb_py.unsupported_error, "tensor '%s' is GPU memory: copy it with .cpu(), or take it with DLPack (torch.from_dlpack, cupy.from_dlpack)", view->name);
   if (view->dtype != TRITONSERVER_TYPE_BYTES) return tb_numpy_view(self);
   PyObject* shape = tb_numpy_dtype(view->dtype) ? tb_shape_tuple(view) : NULL;
   PyObject* array = shape ? tb_bytes_parse(view, shape) : NULL;
@@ -126,6 +126,7 @@ static PyObject* get_shape(tb_tensor* self, void* unused) { (void)unused; return
 static PyObject* get_nbytes(tb_tensor* self, void* unused) { (void)unused; return PyLong_FromUnsignedLongLong(self->view.nbytes); }
 static PyObject* get_memory_type(tb_tensor* self, void* unused) { (void)unused; return Py_NewRef(tb_py.memory_types[self->view.memory_type]); }
 static PyObject* get_memory_type_id(tb_tensor* self, void* unused) { (void)unused; return PyLong_FromLongLong(self->view.memory_type_id); }
+static PyObject* get_data_ptr(tb_tensor* self, void* unused) { (void)unused; return PyLong_FromVoidPtr(self->view.data); }
 static PyObject* get_readonly(tb_tensor* self, void* unused) { (void)unused; return PyBool_FromLong(self->view.readonly); }
 
 static PyGetSetDef getters[] = {
@@ -135,6 +136,7 @@ static PyGetSetDef getters[] = {
   {"nbytes", (getter)get_nbytes, NULL, NULL, NULL},
   {"memory_type", (getter)get_memory_type, NULL, NULL, NULL},
   {"memory_type_id", (getter)get_memory_type_id, NULL, NULL, NULL},
+  {"data_ptr", (getter)get_data_ptr, NULL, NULL, NULL},
   {"readonly", (getter)get_readonly, NULL, NULL, NULL},
   {0},
 };
