@@ -2,14 +2,37 @@
 
 import numpy as np
 
-from triton_backend_sdk import Model, ModelInstance, Request, Response, hookimpl
+from triton_backend_sdk import (
+    DynamicBatching,
+    Model,
+    ModelInstance,
+    Parameter,
+    Request,
+    Response,
+    Signature,
+    TensorSpec,
+    hookimpl,
+)
+
+SCALE = Parameter("scale", float, 1.0, "What IN is multiplied by.")
+
+# What a model takes and gives. Triton refuses requests that do not fit, so the
+# hooks need not look. A client sends IN as [batch, n]; requests that wait at the
+# same time become one batch of up to 64 rows.
+SIGNATURE = Signature(
+    inputs=[TensorSpec("IN", "FP32", [-1])],
+    outputs=[TensorSpec("OUT", "FP32", [-1])],
+    max_batch_size=64,
+    dynamic_batching=DynamicBatching(),
+    parameters=[SCALE],
+)
 
 
 @hookimpl
 def model_initialize(model: Model) -> None:
     # Once, when the model is loaded: the place for weights and settings, which
     # all its instances share. What is raised here makes the model UNAVAILABLE.
-    model.state.scale = model.parameters.get_float("scale", 1.0)
+    model.state.scale = model.parameters.read(SCALE)
 
 
 @hookimpl
