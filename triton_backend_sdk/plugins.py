@@ -196,15 +196,14 @@ def _plugin_class(module: ModuleType) -> type | None:
 
 
 def _signature(module: ModuleType, cls: type | None) -> Signature | None:
-    found = [
-        (name, value)
-        for owner in (module, cls)
-        for name, value in inspect.getmembers(owner, lambda value: isinstance(value, Signature))
-    ]
-    if len({id(signature) for _, signature in found}) > 1:
-        names = ", ".join(name for name, _ in found)
-        raise InvalidArgError(f"{module.__file__} has several Signatures ({names}); keep one")
-    return found[0][1] if found else None
+    names = dict(vars(module))
+    if cls is not None:
+        for owner in reversed(cls.__mro__):
+            names |= {f"{cls.__name__}.{name}": value for name, value in vars(owner).items()}
+    found = {name: value for name, value in names.items() if isinstance(value, Signature)}
+    if len({id(signature) for signature in found.values()}) > 1:
+        raise InvalidArgError(f"{module.__file__} has several Signatures ({', '.join(found)}); keep one")
+    return next(iter(found.values()), None)
 
 
 def _no_execute(module: ModuleType) -> str:

@@ -94,7 +94,10 @@ class Parameter(Generic[T]):
     def __post_init__(self) -> None:
         if self.kind not in (str, int, float, bool):
             raise InvalidArgError(f"parameter '{self.name}' is of {self.kind}; take str, int, float or bool")
-        if self.default is not None and not isinstance(self.default, (self.kind, int)):
+        fits = type(self.default) in (self.kind, type(None)) or (
+            self.kind is float and type(self.default) is int
+        )
+        if not fits:
             wanted = self.kind.__name__
             raise InvalidArgError(f"parameter '{self.name}' is of {wanted}; its default is {self.default!r}")
 

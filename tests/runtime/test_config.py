@@ -88,6 +88,18 @@ def test_a_signature_of_a_class(declare):
     assert served.infer({"IN": X})["OUT"].tolist() == [[2, 4, 6]]
 
 
+def test_a_signature_that_a_class_inherits_or_overrides(declare):
+    source = (
+        "class Base:\n    signature = Signature(inputs=[], outputs=[])\nclass Plugin(Base):"
+        + DOUBLE.replace("\n", "\n    ")
+        .replace("(requests)", "(self, requests)")
+        .replace("SIGNATURE", "signature")
+    )
+    _, config = declare(source)
+
+    assert config["max_batch_size"] == 8
+
+
 SEQUENCES = """
 SIGNATURE = Signature(
     inputs=[TensorSpec("IN", "FP32", [1])], outputs=[TensorSpec("OUT", "FP32", [1])], max_batch_size=2,
@@ -302,6 +314,7 @@ def test_scheduling_of_config_pbtxt_stays_and_that_is_said(declare):
         ('config.add_input(TensorSpec("IN", "INT8", [1]))', "input 'IN' is FP32 .* declares INT8"),
         ('config.add_input(TensorSpec("X", "FP33", [1]))', "'FP33' is no Triton datatype"),
         ("raise NotFoundError('no weights')", "no weights"),
+        ("config.set_field('input', 'nonsense')", "nonsense|JSON|input"),
     ],
 )
 def test_a_hook_that_fails_makes_the_model_unavailable(serve, call, said):
@@ -367,7 +380,7 @@ def test_a_misspelt_parameter_is_said(declare):
 def test_two_signatures_are_one_too_many(serve):
     message = refusal(serve, DOUBLE + "OTHER = Signature(inputs=[], outputs=[])", "")
 
-    assert "has several Signatures (OTHER, SIGNATURE); keep one" in message
+    assert "has several Signatures (SIGNATURE, OTHER); keep one" in message
 
 
 def test_a_model_without_any_config(serve):
