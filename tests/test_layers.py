@@ -23,7 +23,7 @@ ALLOWED = {
 #: Each runtime module may import those before it.
 ORDER = [
     "_version", "errors", "enums", "dtypes", "gpu", "memory", "tensor", "trace", "request", "response", "ragged", "batch_io", "batch_plan", "batched", "specs", "parameters", "memory_usage",
-    "metric_registry", "metrics", "model", "placement", "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker",
+    "metric_registry", "metrics", "calls", "server", "model", "placement", "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker",
     "watchdog", "loading", "plugins", "instance_thread", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure",
     "attributes", "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
 ]  # fmt: skip

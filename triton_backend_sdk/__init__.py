@@ -12,6 +12,7 @@
 from triton_backend_sdk._version import __version__
 from triton_backend_sdk.batch_io import batch_inputs, batch_outputs
 from triton_backend_sdk.batched import batched
+from triton_backend_sdk.calls import Call, InferResponse, Stream
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType
 from triton_backend_sdk.errors import (
@@ -34,6 +35,7 @@ from triton_backend_sdk.queued import QueuedInput, QueuedRequest
 from triton_backend_sdk.ragged import Ragged
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
+from triton_backend_sdk.server import Server
 from triton_backend_sdk.signature import Signature
 from triton_backend_sdk.specs import (
     DynamicBatching,
@@ -52,6 +54,7 @@ __all__ = [
     "AlreadyExistsError",
     "Backend",
     "BufferAttributes",
+    "Call",
     "CancelledError",
     "Counter",
     "DataType",
@@ -59,6 +62,7 @@ __all__ = [
     "ExecutionPolicy",
     "Gauge",
     "Histogram",
+    "InferResponse",
     "InstanceGroup",
     "InstanceGroupKind",
     "InternalError",
@@ -80,7 +84,9 @@ __all__ = [
     "SequenceBatching",
     "SequenceControl",
     "SequenceState",
+    "Server",
     "Signature",
+    "Stream",
     "Tensor",
     "TensorSpec",
     "Trace",

@@ -18,7 +18,7 @@ import sys
 from importlib.machinery import ExtensionFileLoader
 from typing import Any
 
-from triton_backend_sdk import errors, gpu, memory, outputs
+from triton_backend_sdk import calls, errors, gpu, memory, outputs
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import MemoryType
@@ -63,12 +63,18 @@ def _attach_first(native: str, fingerprint: str) -> Any:
             "device_copy": gpu.copy,
             **{name: getattr(errors, name) for name in ("InternalError", "NotFoundError", "InvalidArgError")},
             "UnsupportedError": errors.UnsupportedError,
+            "TritonError": errors.TritonError,
+            "from_code": errors.from_code,
+            "InferResponse": calls.InferResponse,
+            "Call": calls.Call,
+            "Stream": calls.Stream,
         }
     )
     hot.install_queued(QueuedRequest, QueuedInput)
+    calls.install(hot.Mailbox)
     module = _import_extension("triton_backend_sdk._native", native)
     module.fingerprint = fingerprint
-    runtime = Runtime(Api(module.ffi, module.lib), hot)
+    runtime = Runtime(Api(module.ffi, module.lib, hot), hot)
     for name, function in (
         ("tb_py_initialize", runtime.initialize),
         ("tb_py_finalize", runtime.finalize),

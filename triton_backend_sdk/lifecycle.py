@@ -51,6 +51,11 @@ class InstanceLife:
         thread = self._thread
         return execute if thread is None else lambda requests: thread.call(execute, requests)
 
+    def tell_own_thread(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function there, where the instance has a thread of its own."""
+        if self._thread is not None:
+            self._thread.call(function, *arguments)
+
     def watch(self, tell: Tell) -> None:
         """Ask ``is_ready`` from now on, where the plugin has one; ``tell`` takes each answer."""
         hook = self._manager.hook.is_ready

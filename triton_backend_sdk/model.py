@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Sequence
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from triton_backend_sdk import gpu
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType
+from triton_backend_sdk.errors import UnavailableError
 from triton_backend_sdk.memory import Placement, move
 from triton_backend_sdk.memory_usage import MemoryUsage, report_memory_usage
 from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.parameters import Parameters
+from triton_backend_sdk.server import Server
 from triton_backend_sdk.specs import TensorSpec
 
 if TYPE_CHECKING:
@@ -100,8 +103,26 @@ class Model:
     def let_go(self) -> None:
         """Forget Triton's model, which ends now: what others still do with this one gets an error."""
         self.metrics.close()
+        if (server := vars(self).get("server")) is not None:
+            server.close()
         with self._use:
             self._handle = None
+
+    @functools.cached_property
+    def server(self) -> Server:
+        """The server that runs the model: calls to other models, and their control.
+
+        :raises UnavailableError: there is none, as in a test without one.
+        """
+        if self._api is None:
+            raise UnavailableError(f"model '{self.name}' runs in no server")
+        api, lib = self._api, self._api.lib
+        handle = api.get(lib.TRITONBACKEND_ModelServer, self._handle, "TRITONSERVER_Server *")
+        backend = self.backend._handle
+        manager = api.get(
+            lib.TRITONBACKEND_BackendMemoryManager, backend, "TRITONBACKEND_MemoryManager *"
+        )
+        return Server(api, handle, manager, self.name)
 
     @property
     def version_directory(self) -> Path:

@@ -147,7 +147,8 @@ class Runtime:
             plugin = Plugin(loaded.package.load())
             manager = plugin.model_manager(model)
             configure(api, model, plugin.signature, manager.hook)
-            manager.hook.model_initialize(model=model)
+            with model.server.hook():
+                manager.hook.model_initialize(model=model)
             batcher = ModelBatcher(api, self._hot, model, manager, functools.partial(_log_hook, model))
         except BaseException:
             model.let_go()
@@ -162,7 +163,8 @@ class Runtime:
             return
         try:
             loaded.batcher.close()
-            loaded.manager.hook.model_finalize(model=loaded.model)
+            with loaded.model.server.hook():
+                loaded.manager.hook.model_finalize(model=loaded.model)
         finally:
             loaded.model.let_go()
             del loaded
@@ -191,7 +193,8 @@ class Runtime:
         wished = tuple((name, *place) for name, place in wishes(instance).items())
         life = InstanceLife(loaded.plugin, instance, self._watchdogs)
         try:
-            life.start()
+            with loaded.model.server.hook():
+                life.start()
         except BaseException:
             instance.let_go()
             raise
@@ -210,6 +213,7 @@ class Runtime:
             instance.let_go()
             raise
         self._instances[api.address(handle)] = _LoadedInstance(life, address)
+        life.tell_own_thread(self._hot.sit, address)
         life.watch(functools.partial(self._tell_ready, address))
 
     @entrypoint
@@ -219,7 +223,8 @@ class Runtime:
         if loaded is None:
             return
         try:
-            loaded.life.stop()
+            with loaded.life.instance.model.server.hook():
+                loaded.life.stop()
         finally:
             loaded.life.instance.let_go()
             self._hot.unbind(loaded.address)

@@ -102,6 +102,7 @@ def serve(tmp_path):
         link=True,
         core_options=None,
         settings="",
+        beside=None,
         **config,
     ) -> Served:
         name = f"plugin_{next(_numbers)}"
@@ -109,7 +110,9 @@ def serve(tmp_path):
         project = write_project(tmp_path / "projects", name, header + textwrap.dedent(source), settings)
         build_backend(project, tmp_path / "backends", link=link)
         write_model(tmp_path / "models", name, name, inputs, outputs, **config)
-        core = TritonCore(tmp_path / "models", tmp_path / "backends", **(core_options or {}))
+        core = beside.core if beside else TritonCore(
+            tmp_path / "models", tmp_path / "backends", **(core_options or {})
+        )
         served = Served(name, core, tmp_path / "models", tmp_path / "backends", project)
         running.append(served)
         if load:

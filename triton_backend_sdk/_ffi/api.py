@@ -14,9 +14,11 @@ class Api:
     The functions are resolved in the process when the first backend loads; see ``src/table.c``.
     """
 
-    def __init__(self, ffi: Any, lib: Any) -> None:
+    def __init__(self, ffi: Any, lib: Any, hot: Any) -> None:
         self.ffi = ffi
         self.lib = lib
+        #: The C types and functions of the request path.
+        self.hot = hot
 
     def check(self, error: Any) -> None:
         """Raise a TRITONSERVER_Error as its exception; it is deleted."""

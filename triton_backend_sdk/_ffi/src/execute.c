@@ -9,6 +9,7 @@
 // | a view of an input outlives execute          | success            | sent at once                       | released with the view |
 // | a view of an output outlives execute         | success            | sent with the view's end           | released after it     |
 #include "shim.h"
+#include "call.h"
 
 // Takes the pending Python exception and makes it the request's error; the traceback goes to the log once.
 static TRITONSERVER_Error* take_exception(tb_instance* instance)
@@ -195,10 +196,12 @@ TRITONSERVER_Error* tb_execute(TRITONBACKEND_ModelInstance* handle, TRITONBACKEN
     return TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_UNAVAILABLE, "no memory to gather the batch");
   }
   uint64_t compute_start = tb_now(), compute_end, batch_size = 0;
+  tb_seat_enter(instance, requests, count);
   PyGILState_STATE gil = tb_enter();
   call_plugin(instance, records, count, &compute_end);
   look_for_survivors(instance, records, count);
   tb_leave(gil);
+  tb_seat_leave(instance);
   for (uint32_t i = 0; i < count; i++) {
     tb_record* record = records[i];
     bool success = record->error == NULL;

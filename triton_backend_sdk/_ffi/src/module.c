@@ -1,5 +1,6 @@
 // The Python module _hot: how the package's Python side reaches the C of the request path.
 #include "batcher.h"
+#include "call.h"
 #include <stdarg.h>
 #include <structmember.h>
 
@@ -56,7 +57,8 @@ static PyObject* install(PyObject* module, PyObject* names)
     && fetch(&tb_py.move, names, "move") && fetch(&tb_py.device_copy, names, "device_copy")
     && fetch(&tb_py.as_numpy_dtype, names, "as_numpy_dtype") && fetch(&tb_py.internal_error, names, "InternalError")
     && fetch(&tb_py.not_found_error, names, "NotFoundError") && fetch(&tb_py.invalid_arg_error, names, "InvalidArgError")
-    && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
+    && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch(&tb_py.triton_error, names, "TritonError")
+    && fetch(&tb_py.from_code, names, "from_code") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
     && fetch_members(tb_py.memory_types, 0, 3, names, "memory_types") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request");
   fetched = fetched && slot_offset(&tb_py.response_outputs, "outputs") && slot_offset(&tb_py.response_error, "error") && slot_offset(&tb_py.response_sent, "sent");
   tb_py.str_dlpack = PyUnicode_InternFromString("__dlpack__");
@@ -65,6 +67,8 @@ static PyObject* install(PyObject* module, PyObject* names)
   if (!fetched || PyErr_Occurred()) return NULL;
   tb_tensor_type = tb_tensor_type_new(module, tensor);
   tb_request_type = tb_tensor_type ? tb_request_type_new(module, request) : NULL;
+  if (tb_request_type != NULL
+      && (PyModule_AddFunctions(module, tb_call_functions) != 0 || PyModule_AddFunctions(module, tb_seat_functions) != 0 || !tb_call_types(module, names))) return NULL;
   return tb_request_type ? Py_BuildValue("OO", tb_tensor_type, tb_request_type) : NULL;
 }
 
@@ -99,6 +103,7 @@ static void instance_free(tb_owner* owner)
 // Triton executes it no more. Its Python side goes now, the rest with the last of its requests.
 static void instance_let_go(tb_instance* instance)
 {
+  tb_seat_remove(instance);
   Py_CLEAR(instance->python);
   Py_CLEAR(instance->execute);
   Py_CLEAR(instance->on_error);
@@ -134,7 +139,10 @@ static PyObject* bind(PyObject* module, PyObject* args)
     tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
     TRITONSERVER_ErrorDelete(error);
   }
-  if (read && error == NULL) return PyLong_FromVoidPtr(instance);
+  if (read && error == NULL) {
+    tb_seat_add(instance, (TRITONBACKEND_ModelInstance*)(uintptr_t)handle);
+    return PyLong_FromVoidPtr(instance);
+  }
   instance_let_go(instance);
   return NULL;
 }

@@ -110,6 +110,8 @@ static void copy_strided(char* target, const char* data, const tb_source* source
   }
 }
 
+void tb_source_pack(const tb_source* source, char* target, uint64_t nbytes) { copy_strided(target, source->data, source, 0, (int64_t)nbytes); }
+
 static bool overlaps(const tb_output* output, const tb_source* source)
 {
   const char *low = source->data, *high = source->data + source->itemsize, *target = output->data;

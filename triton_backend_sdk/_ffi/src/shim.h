@@ -140,6 +140,7 @@ typedef struct {
   PyObject* coerce;  // (value) -> (object with the buffer protocol, DataType)
   PyObject* ndarray;
   PyObject* np_empty;
+  PyObject *triton_error, *from_code;
   PyObject *internal_error, *not_found_error, *invalid_arg_error, *unsupported_error;
   PyObject *str_dlpack, *kw_max_version, *max_version;
   Py_ssize_t response_outputs, response_error, response_sent;  // offsets of the class's slots
@@ -205,6 +206,7 @@ typedef struct {
 bool tb_source_open(tb_source* source, PyObject* value);  // false and a Python error
 void tb_source_close(tb_source* source);
 bool tb_source_is_compact(const tb_source* source);
+void tb_source_pack(const tb_source* source, char* target, uint64_t nbytes);  // needs no GIL
 bool tb_numpy_source(tb_source* source, PyObject* value);
 bool tb_dlpack_import(tb_source* source, PyObject* value);
 bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size);

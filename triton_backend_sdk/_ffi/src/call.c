@@ -1,0 +1,252 @@
+// A call to another model, from ServerInferAsync to the last response. Triton's callbacks come on any thread, without the GIL
+// and in any order; each of the three sides (Python, the request, the responses) holds the call until it is done with it.
+#include "call.h"
+#include <errno.h>
+#include <time.h>
+
+#define SLICE 100000000u        // ns between two looks for a signal
+#define PARENT_SLICE 10000000u  // ns between two looks at the parent's cancellation
+
+tb_call* tb_call_new(TRITONSERVER_Server* server, const char* model, int64_t version, uint32_t inputs)
+{
+  tb_call* call = calloc(1, sizeof *call + inputs * sizeof *call->given);
+  char* name = call != NULL ? strdup(model) : NULL;
+  if (name == NULL) {
+    free(call);
+    return (void*)PyErr_NoMemory();
+  }
+  call->model = name;
+  call->version = version;
+  call->server = server;
+  call->refs = 1;
+  call->plain = true;
+  pthread_mutex_init(&call->lock, NULL);
+  pthread_condattr_t monotonic;
+  pthread_condattr_init(&monotonic);
+  pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+  pthread_cond_init(&call->changed, &monotonic);
+  pthread_condattr_destroy(&monotonic);
+  return call;
+}
+
+static void give_back(tb_given* given)
+{
+  if (given->owner != NULL) tb_drop_anywhere(given->owner);
+  free(given->block);
+  if (given->buffer.obj != NULL) PyBuffer_Release(&given->buffer);
+  Py_CLEAR(given->holder);
+  memset(given, 0, sizeof *given);
+}
+
+static void let_go_of_inputs(tb_call* call)
+{
+  for (uint32_t i = 0; i < call->given_count; i++) give_back(&call->given[i]);
+  call->given_count = 0;
+}
+
+// The last one out: neither Triton nor Python knows the call any more.
+void tb_call_unref(tb_call* call)
+{
+  if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1) return;
+  while (call->first != NULL) {
+    tb_result* result = call->first;
+    call->first = result->next;
+    tb_drop(&result->owner);
+  }
+  if (call->mailbox != NULL) tb_mailbox_drop(call->mailbox);
+  if (call->parent != NULL) tb_drop_anywhere(&call->parent->owner);
+  pthread_mutex_destroy(&call->lock);
+  pthread_cond_destroy(&call->changed);
+  free(call->model);
+  free(call);
+}
+
+bool tb_call_ready(const tb_call* call) { return call->final || call->count > (call->plain ? 1 : 0); }
+
+// Under the lock: a request that is both released and answered is nobody's but ours.
+static TRITONSERVER_InferenceRequest* finished(tb_call* call)
+{
+  if (!call->released || !call->final) return NULL;
+  TRITONSERVER_InferenceRequest* request = call->request;
+  call->request = NULL;
+  return request;
+}
+
+static void on_response(TRITONSERVER_InferenceResponse* response, uint32_t flags, void* userp)
+{
+  tb_call* call = userp;
+  tb_result* result = response != NULL ? tb_result_read(response) : NULL;
+  bool final = flags & TRITONSERVER_RESPONSE_COMPLETE_FINAL;
+  if (final) tb_wait_delist(call);
+  pthread_mutex_lock(&call->lock);
+  call->lost |= response != NULL && result == NULL;
+  tb_result* unwanted = call->abandoned ? result : NULL;
+  if (result != NULL && unwanted == NULL) {
+    if (call->last != NULL && call->first != NULL) call->last->next = result;
+    else call->first = result;
+    call->last = result;
+    call->count++;
+  }
+  call->final = final;
+  TRITONSERVER_InferenceRequest* request = finished(call);
+  if (tb_call_ready(call)) {
+    pthread_cond_broadcast(&call->changed);
+    if (call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
+  }
+  pthread_mutex_unlock(&call->lock);
+  if (unwanted != NULL) tb_drop(&unwanted->owner);
+  if (request != NULL) tb_check(TRITONSERVER_InferenceRequestDelete(request), "deleting a request");
+  if (final) tb_call_unref(call);
+}
+
+static bool needs_gil(const tb_call* call)
+{
+  for (uint32_t i = 0; i < call->given_count; i++)
+    if (call->given[i].buffer.obj != NULL || call->given[i].holder != NULL) return true;
+  return false;
+}
+
+// Python lets go of the inputs itself when it takes the result; only where it has done with the call before does this
+// thread, which may be the callee's only one, wait for the GIL.
+static void on_release(TRITONSERVER_InferenceRequest* request, uint32_t flags, void* userp)
+{
+  (void)request;
+  tb_call* call = userp;
+  if (!(flags & TRITONSERVER_REQUEST_RELEASE_ALL)) return;
+  pthread_mutex_lock(&call->lock);
+  call->released = true;
+  bool ours = call->abandoned;
+  TRITONSERVER_InferenceRequest* done = finished(call);
+  pthread_mutex_unlock(&call->lock);
+  if (done != NULL) tb_check(TRITONSERVER_InferenceRequestDelete(done), "deleting a request");
+  if (ours && needs_gil(call)) {
+    PyGILState_STATE state = tb_enter();
+    let_go_of_inputs(call);
+    tb_leave(state);
+  } else if (ours) let_go_of_inputs(call);
+  tb_call_unref(call);
+}
+
+// Without the GIL. READY, CANCELLED, or NOT_YET when the time is over.
+static tb_waited sleep_until(tb_call* call, uint64_t until)
+{
+  struct timespec time = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+  int slept = 0;
+  pthread_mutex_lock(&call->lock);
+  while (!tb_call_ready(call) && !call->cancelled && slept != ETIMEDOUT) slept = pthread_cond_timedwait(&call->changed, &call->lock, &time);
+  tb_waited waited = tb_call_ready(call) ? TB_READY : call->cancelled ? TB_CANCELLED : TB_NOT_YET;
+  pthread_mutex_unlock(&call->lock);
+  return waited;
+}
+
+// Without the GIL: for as long as nobody may have sent a signal.
+static tb_waited sleep_slices(tb_call* call, uint64_t until)
+{
+  uint64_t now = tb_now(), signals = now + SLICE;
+  if (call->deadline != 0 && call->deadline < until) until = call->deadline;
+  if (signals < until) until = signals;
+  for (;;) {
+    uint64_t wake = call->parent != NULL && now + PARENT_SLICE < until ? now + PARENT_SLICE : until;
+    tb_waited waited = sleep_until(call, wake);
+    if (waited != TB_NOT_YET) return waited;
+    if (tb_call_parent_cancelled(call)) return TB_PARENT_CANCELLED;
+    if ((now = tb_now()) >= until) return TB_NOT_YET;
+  }
+}
+
+bool tb_call_send(tb_call* call, TRITONSERVER_InferenceTrace* trace, bool wait)
+{
+  TRITONSERVER_ResponseAllocator* allocator = tb_call_allocator();
+  if (allocator == NULL) return tb_raise(tb_py.internal_error, "Triton makes no response allocator") != NULL;
+  TRITONSERVER_Error* error = TRITONSERVER_InferenceRequestSetReleaseCallback(call->request, on_release, call);
+  if (error == NULL) error = TRITONSERVER_InferenceRequestSetResponseCallback(call->request, allocator, call, on_response, call);
+  if (error == NULL) {
+    atomic_store(&call->refs, 3);
+    Py_BEGIN_ALLOW_THREADS  // once for both: between them the callee would have to give the GIL back
+    error = TRITONSERVER_ServerInferAsync(call->server, call->request, trace);
+    if (error == NULL && wait) sleep_slices(call, UINT64_MAX);
+    Py_END_ALLOW_THREADS
+    if (error == NULL) return true;
+    atomic_store(&call->refs, 1);  // refused: no callback will come
+  }
+  // A child trace is lost with it: Triton does not say whether it has released it.
+  return tb_triton_raise(error) != NULL;
+}
+
+void tb_call_settle(tb_call* call)
+{
+  pthread_mutex_lock(&call->lock);
+  bool released = call->released;
+  pthread_mutex_unlock(&call->lock);
+  if (released) let_go_of_inputs(call);
+}
+
+void tb_call_cancel(tb_call* call)
+{
+  pthread_mutex_lock(&call->lock);
+  if (!call->final && !call->cancelled && call->request != NULL) {
+    call->cancelled = true;
+    tb_check(TRITONSERVER_InferenceRequestCancel(call->request), "cancelling a call");
+    pthread_cond_broadcast(&call->changed);
+    if (call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
+  }
+  pthread_mutex_unlock(&call->lock);
+}
+
+void tb_call_close(tb_call* call)
+{
+  tb_call_cancel(call);
+  tb_wait_delist(call);
+  pthread_mutex_lock(&call->lock);
+  if (atomic_load(&call->refs) == 1) call->released = call->final = true;  // never sent, or all is over
+  call->abandoned = true;
+  bool ours = call->released;
+  TRITONSERVER_InferenceRequest* request = finished(call);  // it was never sent
+  tb_result* results = call->first;
+  call->first = call->last = NULL;
+  call->count = 0;
+  pthread_mutex_unlock(&call->lock);
+  if (request != NULL) tb_check(TRITONSERVER_InferenceRequestDelete(request), "deleting a request");
+  if (ours) let_go_of_inputs(call);
+  for (tb_result* next; results != NULL; results = next) {
+    next = results->next;
+    tb_drop(&results->owner);
+  }
+}
+
+bool tb_call_parent_cancelled(tb_call* call)
+{
+  bool cancelled = false;
+  if (call->parent != NULL) tb_check(TRITONBACKEND_RequestIsCancelled(call->parent->request, &cancelled), "asking for a cancellation");
+  return cancelled;
+}
+
+tb_result* tb_call_take(tb_call* call, bool* over)
+{
+  pthread_mutex_lock(&call->lock);
+  tb_result* result = call->first;
+  if (result != NULL) {
+    call->first = result->next;
+    result->next = NULL;
+    call->count--;
+  }
+  *over = call->final && call->first == NULL;
+  pthread_mutex_unlock(&call->lock);
+  return result;
+}
+
+tb_waited tb_call_wait(tb_call* call, uint64_t until)
+{
+  for (;;) {
+    tb_waited waited = sleep_until(call, 0);  // no more than a look
+    uint64_t now = tb_now();
+    if (waited == TB_NOT_YET && tb_call_parent_cancelled(call)) waited = TB_PARENT_CANCELLED;
+    if (waited != TB_NOT_YET) return waited;
+    if (call->deadline != 0 && now >= call->deadline) return TB_DEADLINE;
+    if (now >= until) return TB_NOT_YET;
+    if (PyErr_CheckSignals() != 0) return TB_INTERRUPTED;
+    Py_BEGIN_ALLOW_THREADS
+    sleep_slices(call, until);
+    Py_END_ALLOW_THREADS
+  }
+}

@@ -1,0 +1,175 @@
+// start(...): from what Python gives for a call to a request that is under way.
+#include "call.h"
+
+// What server.py gives, in this order.
+typedef struct {
+  PyObject *kind, *server, *manager, *model, *version, *inputs, *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent;
+} arguments;
+enum { ARGUMENTS = sizeof(arguments) / sizeof(PyObject*) };
+
+static bool set_parameter(TRITONSERVER_InferenceRequest* request, const char* key, PyObject* value)
+{
+  TRITONSERVER_Error* error = NULL;
+  if (PyBool_Check(value)) error = TRITONSERVER_InferenceRequestSetBoolParameter(request, key, value == Py_True);
+  else if (PyLong_Check(value)) {
+    int64_t number = PyLong_AsLongLong(value);
+    if (number == -1 && PyErr_Occurred()) return false;
+    error = TRITONSERVER_InferenceRequestSetIntParameter(request, key, number);
+  } else if (PyFloat_Check(value)) error = TRITONSERVER_InferenceRequestSetDoubleParameter(request, key, PyFloat_AS_DOUBLE(value));
+  else if (PyUnicode_Check(value)) {
+    const char* text = PyUnicode_AsUTF8(value);
+    if (text == NULL) return false;
+    error = TRITONSERVER_InferenceRequestSetStringParameter(request, key, text);
+  } else return tb_raise(tb_py.internal_error, "parameter '%s' of a call is a %s; give str, int, bool or float", key, Py_TYPE(value)->tp_name) != NULL;
+  return error == NULL || tb_triton_raise(error) != NULL;
+}
+
+static bool set_parameters(TRITONSERVER_InferenceRequest* request, PyObject* parameters)
+{
+  if (parameters == Py_None) return true;
+  if (!PyDict_Check(parameters)) return tb_raise(tb_py.internal_error, "the parameters of a call are a dict, not a %s", Py_TYPE(parameters)->tp_name) != NULL;
+  Py_ssize_t at = 0;
+  PyObject *key, *value;
+  while (PyDict_Next(parameters, &at, &key, &value)) {
+    const char* name = PyUnicode_Check(key) ? PyUnicode_AsUTF8(key) : NULL;
+    if (name == NULL) return tb_raise(tb_py.internal_error, "%R is no name of a parameter", key) != NULL;
+    if (!set_parameter(request, name, value)) return false;
+  }
+  return true;
+}
+
+static bool set_outputs(TRITONSERVER_InferenceRequest* request, PyObject* outputs)
+{
+  if (outputs == Py_None) return true;
+  PyObject* names = PyUnicode_Check(outputs) ? NULL : PySequence_Tuple(outputs);
+  if (names == NULL && !PyErr_Occurred()) tb_raise(tb_py.internal_error, "outputs are a list of names; %R is one", outputs);
+  for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
+    const char* name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, i));
+    TRITONSERVER_Error* error = name ? TRITONSERVER_InferenceRequestAddRequestedOutput(request, name) : NULL;
+    if (error != NULL) tb_triton_raise(error);
+    if (PyErr_Occurred()) Py_CLEAR(names);
+  }
+  Py_XDECREF(names);
+  return names != NULL;
+}
+
+static bool set_correlation(TRITONSERVER_InferenceRequest* request, PyObject* correlation)
+{
+  TRITONSERVER_Error* error;
+  if (PyUnicode_Check(correlation)) {
+    const char* text = PyUnicode_AsUTF8(correlation);
+    if (text == NULL) return false;
+    error = TRITONSERVER_InferenceRequestSetCorrelationIdString(request, text);
+  } else {
+    uint64_t number = PyLong_AsUnsignedLongLong(correlation);
+    if (PyErr_Occurred()) return false;
+    if (number == 0) return true;
+    error = TRITONSERVER_InferenceRequestSetCorrelationId(request, number);
+  }
+  return error == NULL || tb_triton_raise(error) != NULL;
+}
+
+static bool set_numbers(tb_call* call, const arguments* given)
+{
+  TRITONSERVER_InferenceRequest* request = call->request;
+  uint64_t priority = PyLong_AsUnsignedLongLong(given->priority);
+  uint64_t timeout = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(given->timeout);  // us; 0: none
+  unsigned long flags = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLong(given->flags);
+  const char* id = PyErr_Occurred() ? NULL : PyUnicode_AsUTF8(given->id);
+  if (PyErr_Occurred()) return false;
+  if (timeout != 0) call->deadline = tb_now() + timeout * 1000;
+  TRITONSERVER_Error* error = *id ? TRITONSERVER_InferenceRequestSetId(request, id) : NULL;
+  if (error == NULL && priority != 0) error = TRITONSERVER_InferenceRequestSetPriorityUInt64(request, priority);
+  if (error == NULL && timeout != 0) error = TRITONSERVER_InferenceRequestSetTimeoutMicroseconds(request, timeout);
+  if (error == NULL && flags != 0) error = TRITONSERVER_InferenceRequestSetFlags(request, (uint32_t)flags);
+  return error == NULL || tb_triton_raise(error) != NULL;
+}
+
+static bool set_parent(tb_call* call, PyObject* parent, TRITONSERVER_InferenceTrace** trace)
+{
+  if (Py_TYPE(parent) != tb_request_type) return parent == Py_None || tb_raise(tb_py.internal_error, "parent is the Request that the call is made for, not %R", parent) != NULL;
+  tb_record* record = tb_request_record(parent);
+  if (record == NULL) return false;
+  tb_keep(&record->owner);
+  call->parent = record;
+  TRITONSERVER_InferenceTrace* own = NULL;
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestTrace(record->request, &own);
+  if (error == NULL && own != NULL) error = TRITONSERVER_InferenceTraceSpawnChildTrace(own, trace);
+  if (error != NULL) TRITONSERVER_ErrorDelete(error);  // a server without tracing
+  return true;
+}
+
+static bool fill(tb_call* call, const arguments* given, TRITONSERVER_InferenceTrace** trace)
+{
+  call->memory_type = (TRITONSERVER_MemoryType)PyLong_AsLong(given->memory_type);
+  call->memory_type_id = PyLong_AsLongLong(given->memory_type_id);
+  call->manager = PyLong_AsVoidPtr(given->manager);
+  return !PyErr_Occurred() && tb_call_add_inputs(call, given->inputs) && set_outputs(call->request, given->outputs) && set_parameters(call->request, given->parameters)
+    && set_correlation(call->request, given->correlation) && set_numbers(call, given) && set_parent(call, given->parent, trace);
+}
+
+// Whoever runs the loop of this thread would wait for himself.
+static bool in_event_loop(void)
+{
+  static PyObject* running_loop;
+  if (running_loop == NULL) {
+    PyObject *name = PyUnicode_InternFromString("_asyncio"), *module = name ? PyImport_GetModule(name) : NULL;  // not imported: no loop either
+    if (module != NULL) running_loop = PyObject_GetAttrString(module, "_get_running_loop");
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    PyErr_Clear();
+  }
+  PyObject* loop = running_loop ? PyObject_CallNoArgs(running_loop) : NULL;
+  PyErr_Clear();
+  Py_XDECREF(loop);
+  return loop != NULL && loop != Py_None;
+}
+
+bool tb_call_may_block(const tb_call* call)
+{
+  if (!in_event_loop()) return true;
+  return tb_raise(tb_py.internal_error, "waiting for model '%s' here would block the event loop: await infer_async(), or iterate the stream with async for", call->model) != NULL;
+}
+
+// The request is made with the GIL held: Triton takes a lock for it under which it calls no backend.
+static tb_call* prepare(const arguments* given, TRITONSERVER_InferenceTrace** trace)
+{
+  const char* model = PyUnicode_AsUTF8(given->model);
+  TRITONSERVER_Server* server = model ? PyLong_AsVoidPtr(given->server) : NULL;
+  int64_t version = PyErr_Occurred() ? -1 : PyLong_AsLongLong(given->version);
+  Py_ssize_t inputs = PyErr_Occurred() ? -1 : PyObject_Length(given->inputs);
+  tb_call* call = inputs < 0 ? NULL : tb_call_new(server, model, version, (uint32_t)inputs);
+  if (call == NULL) return NULL;
+  TRITONSERVER_Error* error = TRITONSERVER_InferenceRequestNew(&call->request, server, model, version);
+  if (error != NULL) tb_triton_raise(error);
+  else if (fill(call, given, trace)) return call;
+  return tb_call_discard(call);
+}
+
+// Never sent: nobody but us knows it.
+tb_call* tb_call_discard(tb_call* call)
+{
+  PyObject *type, *value, *traceback;
+  PyErr_Fetch(&type, &value, &traceback);
+  tb_call_close(call);
+  tb_call_unref(call);
+  PyErr_Restore(type, value, traceback);
+  return NULL;
+}
+
+tb_call* tb_call_start(PyObject* const* args, Py_ssize_t count, tb_call_kind* kind)
+{
+  if (count != ARGUMENTS) return (void*)PyErr_Format(PyExc_TypeError, "start takes %d arguments, not %zd", ARGUMENTS, count);
+  const arguments* given = (const arguments*)args;
+  *kind = (tb_call_kind)PyLong_AsLong(given->kind);
+  TRITONSERVER_InferenceTrace* trace = NULL;
+  tb_call* call = PyErr_Occurred() ? NULL : prepare(given, &trace);
+  if (call == NULL) return NULL;
+  call->plain = *kind != TB_STREAM;
+  call->address = call->request;
+  tb_wait_enlist(call);
+  bool begun = (*kind != TB_INFER || tb_call_may_block(call)) && ((*kind != TB_INFER && *kind != TB_AWAIT) || tb_wait_begin(call));
+  if (begun && tb_call_send(call, trace, *kind == TB_INFER)) return call;
+  if (!begun && trace != NULL) tb_check(TRITONSERVER_InferenceTraceDelete(trace), "deleting a trace");
+  return tb_call_discard(call);
+}
