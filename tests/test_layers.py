@@ -23,7 +23,7 @@ ALLOWED = {
 #: Each runtime module may import those before it.
 ORDER = [
     "_version", "errors", "enums", "dtypes", "gpu", "memory", "tensor", "trace", "request", "response", "ragged", "batch_io", "batch_plan", "batched", "specs", "parameters", "memory_usage",
-    "metric_registry", "metrics", "calls", "server", "model", "placement", "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker",
+    "metric_registry", "metrics", "calls", "server_control", "server", "model", "placement", "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker",
     "watchdog", "loading", "plugins", "instance_thread", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure",
     "attributes", "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
 ]  # fmt: skip
@@ -108,7 +108,7 @@ def test_third_parties_stay_in_their_place(path):
 def test_what_runs_in_the_server_needs_no_more_than_it_says():
     standard = set(sys.stdlib_module_names) | {"triton_backend_sdk", "pluggy", "numpy", "ml_dtypes"}
     for path in RUNTIME:
-        assert {name.split(".")[0] for name in imports(path, at_run_time=False)} <= standard, path.name
+        assert {name.split(".")[0] for name in imports(path)} <= standard, path.name
 
 
 def test_no_module_is_longer_than_a_person_can_hold():

@@ -1,7 +1,7 @@
 """A call to another model under way, and its response.
 
-What runs in the server is C (``_ffi/src/call_type.c`` and what it lists); here is how an event loop awaits it.
-The called model's thread writes to a file descriptor, one per loop, and the loop wakes whoever waits: no thread
+What runs in the server is C (``_ffi/src/call.h`` lists the parts); here is how an event loop awaits it. The
+called model's thread writes to a file descriptor, one per loop, and the loop wakes whoever waits: no thread
 waits for a call, and the called model never waits for the GIL.
 """
 
@@ -24,8 +24,8 @@ _PARENT_INTERVAL = 0.01
 class InferResponse:
     """What a called model answered: a mapping from output name to :class:`Tensor`.
 
-    The tensors are the very memory that the model wrote. It is yours: writable, and kept for as long as you keep
-    a tensor or an array made from one, whatever becomes of the model.
+    The tensors are the very memory that the model wrote. It is yours: writable, and kept for as long as you
+    keep a tensor or an array made from one, whatever becomes of the model.
     """
 
     __slots__ = ()
@@ -89,7 +89,7 @@ class Call:
         """Wait for the response, without the GIL. It may be asked for again.
 
         :param timeout: seconds to wait; the call goes on afterwards. For ever if not given.
-        :raises TritonError: the model's error, with its code; or CANCELLED, UNAVAILABLE, see :meth:`Server.infer`.
+        :raises TritonError: the model's error, with its code, and those of :class:`Server`.
         :raises TimeoutError: not yet; or the call's own timeout is over, and the call cancelled.
         """
         raise NotImplementedError
@@ -109,8 +109,8 @@ class Call:
 class Stream:
     """The responses of a decoupled model, as they come: for ``for`` or ``async for``.
 
-    Dropping it, such as by breaking out of ``for response in server.stream(...)``, cancels the call; so does the end
-    of a ``with`` block. Responses that come faster than they are taken wait in memory.
+    Dropping it, such as by breaking out of ``for response in server.stream(...)``, cancels the call; so does
+    the end of a ``with`` block. Responses that come faster than they are taken wait in memory.
     """
 
     __slots__ = ()

@@ -119,9 +119,7 @@ class Model:
         api, lib = self._api, self._api.lib
         handle = api.get(lib.TRITONBACKEND_ModelServer, self._handle, "TRITONSERVER_Server *")
         backend = self.backend._handle
-        manager = api.get(
-            lib.TRITONBACKEND_BackendMemoryManager, backend, "TRITONBACKEND_MemoryManager *"
-        )
+        manager = api.get(lib.TRITONBACKEND_BackendMemoryManager, backend, "TRITONBACKEND_MemoryManager *")
         return Server(api, handle, manager, self.name)
 
     @property

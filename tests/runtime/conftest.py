@@ -103,15 +103,18 @@ def serve(tmp_path):
         core_options=None,
         settings="",
         beside=None,
+        name=None,
         **config,
     ) -> Served:
-        name = f"plugin_{next(_numbers)}"
+        name = name or f"plugin_{next(_numbers)}"
         header = "import numpy as np\nfrom triton_backend_sdk import *\n"
         project = write_project(tmp_path / "projects", name, header + textwrap.dedent(source), settings)
         build_backend(project, tmp_path / "backends", link=link)
         write_model(tmp_path / "models", name, name, inputs, outputs, **config)
-        core = beside.core if beside else TritonCore(
-            tmp_path / "models", tmp_path / "backends", **(core_options or {})
+        core = (
+            beside.core
+            if beside
+            else TritonCore(tmp_path / "models", tmp_path / "backends", **(core_options or {}))
         )
         served = Served(name, core, tmp_path / "models", tmp_path / "backends", project)
         running.append(served)
