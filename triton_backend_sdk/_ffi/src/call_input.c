@@ -50,6 +50,8 @@ static bool add_source(tb_call* call, const char* name, const tb_source* source)
   if (elements < 0) return tb_raise(tb_py.internal_error, "its shape is that of no tensor") != NULL;
   if (source->objects && !tb_bytes_size(source, name, &nbytes)) return false;
   const void* data = source->data;
+  if (source->memory_type == TRITONSERVER_MEMORY_GPU && !tb_source_is_compact(source))
+    return tb_raise(tb_py.unsupported_error, "it is strided GPU memory; make it contiguous first") != NULL;
   if (source->objects || !tb_source_is_compact(source)) {
     if ((data = given->block = malloc(nbytes + 1)) == NULL) return PyErr_NoMemory() != NULL;
     if (!source->objects) tb_source_pack(source, given->block, nbytes);
@@ -58,7 +60,7 @@ static bool add_source(tb_call* call, const char* name, const tb_source* source)
     given->buffer = source->buffer;
     given->holder = source->holder;
   }
-  return declare(call, name, source->dtype, source->shape, source->ndim) && append(call, name, data, nbytes, TRITONSERVER_MEMORY_CPU, 0);
+  return declare(call, name, source->dtype, source->shape, source->ndim) && append(call, name, data, nbytes, source->memory_type, source->memory_type_id);
 }
 
 // What goes wrong with a value is said where it is looked at; here it gets the input's name.
@@ -108,7 +110,7 @@ static bool pass_on(tb_call* call, tb_record* record, tb_input* input)
     uint64_t size = 0;
     TRITONSERVER_MemoryType type = TRITONSERVER_MEMORY_CPU;
     int64_t id = 0;
-    TRITONSERVER_Error* error = TRITONBACKEND_InputBuffer(input->handle, i, &part, &size, &type, &id);
+    TRITONSERVER_Error* error = tb_input_part(input, i, &part, &size, &type, &id);
     if (error != NULL) return tb_triton_raise(error) != NULL;
     if (!append(call, input->name, part, size, type, id)) return false;
   }
