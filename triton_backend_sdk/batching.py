@@ -153,13 +153,19 @@ class Batcher:
 
         return guarded
 
-    def divide(self, requests: Sequence[Any]) -> list[list[Any]]:
-        """Make batches of requests in their order, as Triton would with all of them queued."""
+    def divide(
+        self, requests: Sequence[Any], allows: Callable[[list[Any], Any], bool] = lambda batch, request: True
+    ) -> list[list[Any]]:
+        """Make batches of requests in their order, as Triton would with all of them queued.
+
+        :param allows: tells whether a request may join a batch, before rule and hooks are asked.
+        """
         batches: list[list[Any]] = []
         size, batch = Size(), _Batch(self)
         for request in requests:
             added = self.rule.measure(request)
-            fits = bool(batches) and self.rule.allows(size + added) and batch.includes(request)
+            fits = bool(batches) and allows(batches[-1], request) and self.rule.allows(size + added)
+            fits = fits and batch.includes(request)
             if fits:
                 size += added
                 batches[-1].append(request)

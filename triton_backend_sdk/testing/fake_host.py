@@ -21,6 +21,7 @@ from triton_backend_sdk.metric_registry import MetricRegistry
 from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.model import Backend, Model, ModelInstance
 from triton_backend_sdk.plugins import Plugin
+from triton_backend_sdk.testing.fake_batcher import FakeBatcher
 from triton_backend_sdk.testing.fake_input import check_inputs
 from triton_backend_sdk.testing.fake_memory import FakePool
 from triton_backend_sdk.testing.fake_metrics import FakeStore
@@ -98,12 +99,14 @@ class FakeHost:
 
     def _start(self, module: ModuleType) -> None:
         plugin = Plugin(module)
-        self._model_hooks = plugin.model_manager(self.model).hook
+        manager = plugin.model_manager(self.model)
+        self._model_hooks = manager.hook
         declare(self.model, plugin.signature)
         self.model.config = completed(self.model, plugin.signature, self._model_hooks)
         check(self.model, plugin.signature)
         self._specs = OutputSpecs(self.model)
         self._model_hooks.model_initialize(model=self.model)
+        self._batcher = FakeBatcher(self.model, manager)
         self._life = InstanceLife(plugin, self.instance, Watchdogs(Caretaker(), watch_gil=False))
         self._life.start()
         self._execute = self._life.execute()
@@ -179,6 +182,19 @@ class FakeHost:
         if failed is not None and errors == "raise":
             raise failed
         return results
+
+    def batches(self, requests: Sequence[Mapping[str, Any] | FakeRequest]) -> list[list[FakeRequest]]:
+        """Divide requests into batches, by rule and hooks, as Triton would if all of them were queued.
+
+        Each can be given to :meth:`execute`.
+
+        :raises TritonError: a batch hook raised, which a server would log.
+        """
+        made = [one if isinstance(one, FakeRequest) else self.request(one) for one in requests]
+        try:
+            return self._batcher.form(made)
+        except _PLUGIN_ERRORS as error:
+            raise _as_client_sees(error) from error
 
     def _answers(self, requests: list[FakeRequest]) -> list[Outputs | TritonError]:
         try:
