@@ -1,7 +1,12 @@
 """@batched in the real core: ragged inputs, optional ones, batch_input and batch_output."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "batching.md").read_text(encoding="utf-8")
 
 DELAYED = {"batch": 64, "extra": "dynamic_batching { max_queue_delay_microseconds: 300000 }"}
 RAGGED = {"IN": ("FP32", [-1], "allow_ragged_batch: true")}
@@ -325,3 +330,12 @@ def test_batch_output_that_cannot_follow(serve):
         Exception, match=r"'OUT' of shape \(-1, 1, -1\) cannot follow input 'IN' of shape \(1, 2\)"
     ):
         served.infer({"IN": ramp(2)})
+
+
+@pytest.mark.parametrize("plugin", re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL))
+def test_the_guides_plugins_work(serve, plugin):
+    served = serve(plugin, RAGGED, OUT, **DELAYED)
+    given = [ramp(2), ramp(3, rows=2)] if "ragged" in plugin else [ramp(2), ramp(2)]
+
+    for array, result in zip(given, exchange(served, [{"IN": array} for array in given]), strict=True):
+        assert result.tolist() in (array.tolist(), (array * 2).tolist())
