@@ -13,8 +13,9 @@ from triton_backend_sdk._version import __version__
 from triton_backend_sdk.batch_io import batch_inputs, batch_outputs
 from triton_backend_sdk.batched import batched
 from triton_backend_sdk.calls import Call, InferResponse, Stream
+from triton_backend_sdk.deadline import Deadline
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType
+from triton_backend_sdk.enums import ExecutionPolicy, InstanceGroupKind, MemoryType, RequestFlag
 from triton_backend_sdk.errors import (
     AlreadyExistsError,
     CancelledError,
@@ -35,6 +36,7 @@ from triton_backend_sdk.queued import QueuedInput, QueuedRequest
 from triton_backend_sdk.ragged import Ragged
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
+from triton_backend_sdk.sender import ResponseSender
 from triton_backend_sdk.server import Server
 from triton_backend_sdk.signature import Signature
 from triton_backend_sdk.specs import (
@@ -58,6 +60,7 @@ __all__ = [
     "CancelledError",
     "Counter",
     "DataType",
+    "Deadline",
     "DynamicBatching",
     "ExecutionPolicy",
     "Gauge",
@@ -80,7 +83,9 @@ __all__ = [
     "QueuedRequest",
     "Ragged",
     "Request",
+    "RequestFlag",
     "Response",
+    "ResponseSender",
     "SequenceBatching",
     "SequenceControl",
     "SequenceState",

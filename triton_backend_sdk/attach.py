@@ -20,12 +20,14 @@ from typing import Any
 
 from triton_backend_sdk import calls, errors, gpu, memory, outputs
 from triton_backend_sdk._ffi.api import Api
+from triton_backend_sdk.deadline import Deadline
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.enums import MemoryType
+from triton_backend_sdk.enums import MemoryType, RequestFlag
 from triton_backend_sdk.queued import QueuedInput, QueuedRequest
 from triton_backend_sdk.request import Request
 from triton_backend_sdk.response import Response
 from triton_backend_sdk.runtime import Runtime
+from triton_backend_sdk.sender import ResponseSender
 from triton_backend_sdk.tensor import Tensor
 
 
@@ -54,6 +56,9 @@ def _attach_first(native: str, fingerprint: str) -> Any:
             "Tensor": Tensor,
             "Request": Request,
             "Response": Response,
+            "ResponseSender": ResponseSender,
+            "Deadline": Deadline,
+            "RequestFlag": RequestFlag,
             "datatypes": sorted(DataType, key=lambda dtype: dtype.c_value),
             "datatype_of": DataType.of,
             "memory_types": list(MemoryType),

@@ -49,3 +49,11 @@ class MetricKind(enum.IntEnum):
     def word(self) -> str:
         """Its name in a sentence."""
         return self.name.lower()
+
+
+class RequestFlag(enum.IntFlag):
+    """What a request is within its sequence. See TRITONSERVER_RequestFlag."""
+
+    NONE = 0
+    SEQUENCE_START = 1
+    SEQUENCE_END = 2

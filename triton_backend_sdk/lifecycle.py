@@ -67,6 +67,7 @@ class InstanceLife:
         """Take the instance down; what finalize raises is raised when all is done."""
         if self._readiness is not None:
             self._readiness.stop()
+        self.instance._drain()
         try:
             self._run(self._manager.hook.finalize, instance=self.instance)
             if self.instance._stream is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,6 +133,11 @@ class Model:
         return int(self.config.get("max_batch_size", 0))
 
     @property
+    def decoupled(self) -> bool:
+        """Whether a request may have any number of responses (``model_transaction_policy``)."""
+        return bool(self.config.get("model_transaction_policy", {}).get("decoupled", False))
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The config's inputs."""
         return _specs(self.config.get("input", []))
@@ -161,6 +166,8 @@ class ModelInstance:
     _pool: Any = field(default=None, repr=False)
     _stream: Any = field(default=None, repr=False)
     _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    #: Waits for the requests that coroutines still serve, where execute is one.
+    _drain: Callable[[], None] = field(default=lambda: None, repr=False)
 
     def report_memory_usage(self, usage: MemoryUsage) -> None:
         """Tell Triton what the instance holds. See :meth:`Model.report_memory_usage`.

@@ -11,8 +11,10 @@ from typing import Any
 
 import pluggy
 
-from triton_backend_sdk import batching, hookspecs
+from triton_backend_sdk import batching, failure, hookspecs
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError
+from triton_backend_sdk.event_loop import EventLoop
+from triton_backend_sdk.execution import adapt, run_on
 from triton_backend_sdk.model import Model, ModelInstance
 from triton_backend_sdk.signature import Signature
 from triton_backend_sdk.slow_log import SlowLog
@@ -27,11 +29,13 @@ Execute = Callable[[list[Any]], Any]
 class Plugin:
     """The author's code: hooks of a module, or of a class of which each instance gets an object."""
 
-    def __init__(self, module: ModuleType) -> None:
+    def __init__(self, module: ModuleType, is_served: Callable[[], bool] = lambda: True) -> None:
         self.module = module
         self.cls = _plugin_class(module)
         #: What the plugin declares of its models, if it does.
         self.signature = _signature(module, self.cls)
+        self._is_served = is_served
+        self._loop: EventLoop | None = None
         if self.cls is None:
             if not _has_hook(module, "execute"):
                 raise NotFoundError(_no_execute(module))
@@ -62,8 +66,9 @@ class Plugin:
         """Give the manager of one instance's hooks; a class is instantiated here."""
         manager = _manager(instance.model)
         own = self.module if self.cls is None else self.cls()
-        hooks = tuple(name for name in _spec_names() if name not in MODEL_HOOKS)
-        _register(manager, _Subset(own, hooks))
+        hooks = _Subset(own, tuple(name for name in _spec_names() if name not in MODEL_HOOKS))
+        self._adapt(hooks, instance)
+        _register(manager, hooks)
         threshold = instance.model.parameters.get_float("slow_execute_ms", 0.0)
         if threshold:
             manager.register(SlowLog(threshold))
@@ -71,6 +76,32 @@ class Plugin:
         if watchdog is not None:
             manager.register(watchdog)
         return manager
+
+    def _adapt(self, hooks: _Subset, instance: ModelInstance) -> None:
+        """Make what an author may write into what is called: no coroutines, and batches for execute."""
+        loop = partial(self._event_loop, instance.model)
+        for name, function in list(vars(hooks).items()):
+            if name == "execute":
+                adapted = adapt(function, instance, loop, partial(failure.describe, instance))
+            elif name in ("initialize", "finalize") and inspect.iscoroutinefunction(function):
+                adapted = run_on(loop(), function)
+            else:
+                continue
+            if adapted is function:
+                continue
+            setattr(adapted, _MARK, getattr(function, _MARK))
+            setattr(hooks, name, adapted)
+
+    def _event_loop(self, model: Model) -> EventLoop:
+        if self._loop is None:
+            drain = model.parameters.get_float("drain_seconds", 30.0)
+            self._loop = EventLoop(model.name, model.logger, self._is_served, drain)
+        return self._loop
+
+    def close(self) -> None:
+        """End the event loop, if there is one; the model's last instance is gone."""
+        if self._loop is not None:
+            self._loop.stop()
 
 
 def execute_caller(manager: pluggy.PluginManager, instance: ModelInstance) -> Execute:

@@ -10,7 +10,10 @@ from triton_backend_sdk.memory import BufferAttributes, Placement, input_attribu
 from triton_backend_sdk.trace import NO_TRACE, RequestTrace, Trace
 
 if TYPE_CHECKING:
+    from triton_backend_sdk.deadline import Deadline
+    from triton_backend_sdk.enums import RequestFlag
     from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.sender import ResponseSender
     from triton_backend_sdk.tensor import Tensor
 
 
@@ -31,6 +34,14 @@ class Request:
     requested_outputs: tuple[str, ...]
     #: Size of the batch dimension; 1 for a model that does not batch.
     batch_size: int
+    #: The sequence it belongs to: an int, or a str where the client's id is one; 0 for none.
+    correlation_id: int | str
+    #: Whether it starts or ends its sequence. See TRITONBACKEND_RequestFlags.
+    flags: RequestFlag
+    #: The client's timeout in microseconds; 0 for none.
+    timeout_us: int
+    #: When that timeout ends.
+    deadline: Deadline
     #: The instance that executes it; None when that is gone, or without a server.
     instance: ModelInstance | None
     #: The SDK's own: address of the TRITONBACKEND_Request.
@@ -47,7 +58,8 @@ class Request:
 
         What is written there is the response: nothing is copied. The output need not be named again in the
         Response. The response is sent when the last array made from the view is gone; one that is still held
-        when ``execute`` has returned delays it.
+        when ``execute`` has returned delays it. In a decoupled model the view is of memory that is copied
+        when the response is sent, so that one response need not wait for the last one's arrays.
 
         :param shape: batch dimension first, where the model batches.
         :param dtype: only to assert it; the config says it.
@@ -90,6 +102,28 @@ class Request:
         See TRITONBACKEND_RequestOutputBufferProperties.
         """
         return output_placement(self, name, nbytes, Placement(memory_type, memory_type_id))
+
+    def response_sender(self) -> ResponseSender:
+        """Take the means to answer this request later; ``execute`` then returns ``None`` for it.
+
+        :raises InternalError: it was taken before, or the request is answered.
+        """
+        raise NotImplementedError
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the client no longer waits; it costs nanoseconds.
+
+        See TRITONBACKEND_RequestIsCancelled.
+        """
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Give the request and its inputs back to the server before it is answered.
+
+        For one that is answered for long, such as a stream over a large input. Nothing can be read from it
+        afterwards, and arrays that still look at an input delay it. See TRITONBACKEND_RequestRelease.
+        """
+        raise NotImplementedError
 
     def __getitem__(self, name: str) -> Tensor:
         """Give an input.

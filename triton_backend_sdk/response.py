@@ -13,17 +13,29 @@ class Response:
         Tensor. For BYTES also a list of ``bytes`` and ``str``. It is copied at most once, into Triton's
         buffer; an output that was written through :meth:`Request.output` is not copied.
     :param error: fails this request and none of its neighbours.
+    :param parameters: name to bool, int, float or str; the client sees them beside the outputs. See
+        TRITONBACKEND_ResponseSetStringParameter and its siblings.
+    :param reschedule: the request is not done: Triton executes it again in a later batch. Only for models
+        with ``sequence_batching { iterative_sequence: true }``; outputs beside it only if the model is
+        decoupled.
 
     A Response answers one request, once: it cannot be returned again.
     """
 
-    __slots__ = ("error", "outputs", "sent")
+    __slots__ = ("error", "outputs", "parameters", "reschedule", "sent")
 
     def __init__(
-        self, outputs: Mapping[str, Any] | None = None, *, error: BaseException | None = None
+        self,
+        outputs: Mapping[str, Any] | None = None,
+        *,
+        error: BaseException | None = None,
+        parameters: Mapping[str, bool | int | float | str] | None = None,
+        reschedule: bool = False,
     ) -> None:
         self.outputs = outputs
         self.error = error
+        self.parameters = parameters
+        self.reschedule = reschedule
         #: Set when the server has taken the response.
         self.sent = False
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import importlib
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pluggy
 
-from triton_backend_sdk import attributes, errors, tracing, triton_log
+from triton_backend_sdk import attributes, failure, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.batcher import ModelBatcher
 from triton_backend_sdk.caretaker import Caretaker
@@ -37,11 +34,6 @@ from triton_backend_sdk.triton_metrics import TritonStore
 from triton_backend_sdk.watchdog import Watchdogs
 
 logger = logging.getLogger("triton")
-#: Files whose frames tell an author nothing.
-_NOT_THE_AUTHORS = (
-    *(str(Path(str(file)).parent) for file in (__file__, pluggy.__file__, importlib.__file__)),
-    "<frozen importlib",
-)
 
 
 @dataclass
@@ -76,9 +68,9 @@ def entrypoint(function: Callable[..., None]) -> Callable[..., Any]:
         try:
             function(runtime, *handles)
         except BaseException as error:
-            code, message = _code_and_message(error)
+            code, message = failure.code_and_message(error)
             with contextlib.suppress(Exception):  # else cffi would return NULL, which is success
-                logger.error("%s: %s\n%s", function.__name__, message, traceback_text(error))
+                logger.error("%s: %s\n%s", function.__name__, message, failure.traceback_text(error))
             return runtime.api.error(code, message)
         return runtime.api.ffi.NULL
 
@@ -144,7 +136,7 @@ class Runtime:
             _handle=handle,
         )
         try:
-            plugin = Plugin(loaded.package.load())
+            plugin = Plugin(loaded.package.load(), functools.partial(self._is_served, handle, model))
             manager = plugin.model_manager(model)
             configure(api, model, plugin.signature, manager.hook)
             with model.server.hook():
@@ -166,6 +158,7 @@ class Runtime:
             with loaded.model.server.hook():
                 loaded.manager.hook.model_finalize(model=loaded.model)
         finally:
+            loaded.plugin.close()
             loaded.model.let_go()
             del loaded
             gc.collect()  # cycles may hold weights, and views that keep requests
@@ -203,8 +196,9 @@ class Runtime:
                 api.address(handle),
                 instance,
                 life.execute(prepare),
-                functools.partial(_describe, instance),
+                functools.partial(failure.describe, instance),
                 loaded.model.max_batch_size > 0,
+                loaded.model.decoupled,
                 tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
             )
             self._hot.place(address, next(iter(instance.host_policy), ""), wished)
@@ -236,56 +230,28 @@ class Runtime:
             api.get(api.lib.TRITONBACKEND_BackendMemoryManager, model.backend._handle, manager)
         )
 
+    def _is_served(self, handle: Any, model: Model) -> bool:
+        """Tell whether Triton still sends requests to a model, rather than waiting to unload it."""
+        versions = [loaded for loaded in list(self._models.values()) if _same(loaded.model, model)]
+        own = next((i for i, loaded in enumerate(versions) if loaded.model is model), len(versions))
+        if any(self._is_complete(newer.model) for newer in versions[own + 1 :]):
+            return False
+        return bool(self.api.serves(handle, model.name, model.version))
+
+    def _is_complete(self, model: Model) -> bool:
+        groups = model.config.get("instance_group", [])
+        wanted: int = sum(group.get("count", 1) * max(len(group.get("gpus", [])), 1) for group in groups)
+        return sum(loaded.life.instance.model is model for loaded in list(self._instances.values())) >= wanted
+
     def _tell_ready(self, address: int, message: str | None, seconds: float) -> None:
         text = self.api.ffi.NULL if message is None else message.encode(errors="replace")
         self.api.lib.tb_set_ready(address, text, seconds)
 
 
 def _log_hook(model: Model, hook: str, error: BaseException) -> None:
-    message = _code_and_message(error)[1]
-    model.logger.error("%s: %s failed: %s\n%s", model.name, hook, message, traceback_text(error))
+    message = failure.code_and_message(error)[1]
+    model.logger.error("%s: %s failed: %s\n%s", model.name, hook, message, failure.traceback_text(error))
 
 
-def _describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:
-    """Give C the code and message for the client; the traceback goes to the log."""
-    code, message = _code_and_message(error)
-    if error.__traceback__ is not None:
-        instance.logger.error("%s: execute failed: %s\n%s", instance.name, message, traceback_text(error))
-    else:
-        instance.logger.error("%s: a request failed: %s", instance.name, message)
-    return code, message
-
-
-def _code_and_message(error: BaseException) -> tuple[int, str]:
-    """Describe an exception in text that C can take, whatever its author made of it."""
-    try:
-        code, message = errors.describe(error)
-        return int(code), str(message).encode(errors="replace").decode().replace("\0", "\\0")
-    except Exception:
-        return errors.InternalError.code, type(error).__name__
-
-
-def _authors_frames(error: BaseException) -> TracebackType | None:
-    """Skip the frames by which the author's code was reached; none, if there are no others."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_NOT_THE_AUTHORS):
-        frame = frame.tb_next
-    # A SyntaxError tells its place by itself.
-    return frame if frame is not None or isinstance(error, SyntaxError) else error.__traceback__
-
-
-def traceback_text(error: BaseException) -> str:
-    """Format a traceback and let go of its frames.
-
-    They hold arrays, and arrays hold requests; a logging handler that keeps its records would keep those too.
-    """
-    text = "".join(traceback.format_exception(type(error), error, _authors_frames(error))).rstrip()
-    chain: list[BaseException | None] = [error]
-    cleared: set[int] = set()
-    while chain:
-        link = chain.pop()
-        if link is not None and id(link) not in cleared:  # `raise error from error` closes a ring
-            cleared.add(id(link))
-            link.__traceback__ = None
-            chain += [link.__cause__, link.__context__]
-    return text
+def _same(one: Model, other: Model) -> bool:
+    return (one.name, one.version, one.directory) == (other.name, other.version, other.directory)

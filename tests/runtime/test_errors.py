@@ -229,7 +229,7 @@ LOAD_FAILURES = {
     "syntax": ("def broken(:", "SyntaxError"),
     "misspelt": ("@hookimpl\ndef exceute(requests): ...", "it has a hook 'exceute': did you mean 'execute'?"),
     "no hook": ("def execute(requests): return []", "no execute hook found in"),
-    "unknown hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialise(instance): ...", "hook 'initialise' that does not exist; there are model_initialize"),
+    "unknown hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialise(instance): ...", "hook 'initialise' that does not exist; there are "),
     "signature": ("@hookimpl\ndef execute(reqs): ...", r"hook 'execute' can take (instance, requests); yours takes (reqs)"),
     "initialize": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialize(): raise FileNotFoundError('no weights')", "FileNotFoundError: no weights"),
     "model_initialize": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef model_initialize(model): raise UnavailableError('no licence')", "no licence"),

@@ -70,6 +70,21 @@ class Api:
         finally:
             self.check(self.lib.TRITONSERVER_MessageDelete(out[0]))
 
+    def serves(self, model: Any, name: str, version: int) -> bool:
+        """Tell whether a server takes requests for a model.
+
+        See TRITONSERVER_ServerModelTransactionProperties, which asks no backend.
+        """
+        server = self.get(self.lib.TRITONBACKEND_ModelServer, model, "TRITONSERVER_Server *")
+        flags = self.ffi.new("uint32_t *")
+        error = self.lib.TRITONSERVER_ServerModelTransactionProperties(
+            server, name.encode(), version, flags, self.ffi.NULL
+        )
+        if error == self.ffi.NULL:
+            return True
+        self.lib.TRITONSERVER_ErrorDelete(error)
+        return False
+
     def address(self, handle: Any) -> int:
         """Give a handle as a number, by which the runtime knows its object again."""
         return int(self.ffi.cast("uintptr_t", handle))

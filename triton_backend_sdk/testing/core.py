@@ -19,6 +19,7 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError, Unavailabl
 from triton_backend_sdk.testing.core_api import open_core
 from triton_backend_sdk.testing.core_call import RequestOptions, Responses, Stream
 from triton_backend_sdk.testing.core_infer import Inferencer
+from triton_backend_sdk.testing.core_live import let_threads_rest
 from triton_backend_sdk.testing.core_options import fill_host_policy, fill_options, installed_library
 from triton_backend_sdk.testing.core_requests import Requester
 from triton_backend_sdk.testing.core_response import CoreResponse
@@ -116,6 +117,7 @@ class TritonCore(Requester):
         # Unloaded first and one by one, as ServerStop looks only once a second whether it is done. What a
         # reload has replaced is not in the index: it gets the moment that it needs.
         for name in names:
+            let_threads_rest()
             api.call("ServerUnloadModel", server, name.encode())
         if not self._wait_unloaded(server, names, self._exit_timeout):
             models, held = ", ".join(sorted(names)), self.live_objects()["requests"]
@@ -140,6 +142,7 @@ class TritonCore(Requester):
         :raises TritonError: the model is not ready; the message holds the plugin's own, the code is Triton's.
         """
         api, server = self._api, self._open_server()
+        let_threads_rest()  # it may replace what is loaded
         if config is None:
             api.call("ServerLoadModel", server, name.encode())
             return
@@ -164,6 +167,7 @@ class TritonCore(Requester):
         :param wait: return when the instances are finalized, not before.
         :raises UnavailableError: that took longer than ``timeout`` seconds.
         """
+        let_threads_rest()
         function = "ServerUnloadModelAndDependents" if dependents else "ServerUnloadModel"
         self._api.call(function, self._open_server(), name.encode())
         if wait and not self._wait_unloaded(self._server, {name}, timeout):

@@ -186,7 +186,7 @@ class FakeRequest(Request):
         if self.answered:
             raise InternalError(f"output '{tensor.name}': the request was already answered")
         if tensor.name in self.outputs:
-            raise InternalError(f"output '{tensor.name}': it was already handed out for this request")
+            raise InternalError(f"output '{tensor.name}': it was already handed out for this response")
         self.outputs[tensor.name] = tensor
 
     def __getitem__(self, name: str) -> FakeTensor:

@@ -49,27 +49,32 @@ static bool slot_offset(Py_ssize_t* offset, const char* name)
   return is_slot;
 }
 
-// install(names): the classes and functions of the package that the C code uses. Gives (Tensor, Request), the C types.
+// install(names): the classes and functions of the package that the C code uses. Gives the C types.
 static PyObject* install(PyObject* module, PyObject* names)
 {
-  PyObject *tensor, *request;
+  PyObject *tensor, *request, *sender;
   bool fetched = fetch(&tb_py.response_class, names, "Response") && fetch(&tb_py.datatype_of, names, "datatype_of") && fetch(&tb_py.coerce, names, "coerce")
     && fetch(&tb_py.move, names, "move") && fetch(&tb_py.device_copy, names, "device_copy")
     && fetch(&tb_py.as_numpy_dtype, names, "as_numpy_dtype") && fetch(&tb_py.internal_error, names, "InternalError")
     && fetch(&tb_py.not_found_error, names, "NotFoundError") && fetch(&tb_py.invalid_arg_error, names, "InvalidArgError")
     && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch(&tb_py.triton_error, names, "TritonError")
     && fetch(&tb_py.from_code, names, "from_code") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
-    && fetch_members(tb_py.memory_types, 0, 3, names, "memory_types") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request");
-  fetched = fetched && slot_offset(&tb_py.response_outputs, "outputs") && slot_offset(&tb_py.response_error, "error") && slot_offset(&tb_py.response_sent, "sent");
+    && fetch_members(tb_py.memory_types, 0, 3, names, "memory_types") && fetch(&tb_py.deadline, names, "Deadline")
+    && fetch(&tb_py.request_flag, names, "RequestFlag") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request")
+    && fetch(&sender, names, "ResponseSender");
+  fetched = fetched && slot_offset(&tb_py.response_outputs, "outputs") && slot_offset(&tb_py.response_error, "error") && slot_offset(&tb_py.response_sent, "sent")
+    && slot_offset(&tb_py.response_parameters, "parameters") && slot_offset(&tb_py.response_reschedule, "reschedule");
   tb_py.str_dlpack = PyUnicode_InternFromString("__dlpack__");
+  tb_py.str_close = PyUnicode_InternFromString("close");
   tb_py.kw_max_version = Py_BuildValue("(s)", "max_version");
   tb_py.max_version = Py_BuildValue("(ii)", 1, 0);
   if (!fetched || PyErr_Occurred()) return NULL;
   tb_tensor_type = tb_tensor_type_new(module, tensor);
   tb_request_type = tb_tensor_type ? tb_request_type_new(module, request) : NULL;
-  if (tb_request_type != NULL
-      && (PyModule_AddFunctions(module, tb_call_functions) != 0 || PyModule_AddFunctions(module, tb_seat_functions) != 0 || !tb_call_types(module, names))) return NULL;
-  return tb_request_type ? Py_BuildValue("OO", tb_tensor_type, tb_request_type) : NULL;
+  tb_sender_type = tb_request_type ? tb_sender_type_new(module, sender) : NULL;
+  if (tb_sender_type == NULL || PyModule_AddFunctions(module, tb_call_functions) != 0 || PyModule_AddFunctions(module, tb_seat_functions) != 0
+      || !tb_call_types(module, names)) return NULL;
+  return Py_BuildValue("OOO", tb_tensor_type, tb_request_type, tb_sender_type);
 }
 
 static bool read_spec(tb_spec* spec, PyObject* given)
@@ -97,6 +102,7 @@ static void instance_free(tb_owner* owner)
   free(instance->outputs);
   tb_place_free(instance);
   tb_ready_free(instance->ready);
+  pthread_mutex_destroy(&instance->lock);
   free(instance);
 }
 
@@ -104,20 +110,25 @@ static void instance_free(tb_owner* owner)
 static void instance_let_go(tb_instance* instance)
 {
   tb_seat_remove(instance);
+  Py_BEGIN_ALLOW_THREADS
+  pthread_mutex_lock(&instance->lock);
+  instance->handle = NULL;
+  pthread_mutex_unlock(&instance->lock);
+  Py_END_ALLOW_THREADS
   Py_CLEAR(instance->python);
   Py_CLEAR(instance->execute);
   Py_CLEAR(instance->on_error);
   tb_drop(&instance->owner);
 }
 
-// bind(handle, instance, execute, on_error, batching, outputs): gives the address to unbind, sets the instance's state.
+// bind(handle, instance, execute, on_error, batching, decoupled, outputs): gives the address to unbind, sets the instance's state.
 static PyObject* bind(PyObject* module, PyObject* args)
 {
   (void)module;
   unsigned long long handle;
   PyObject *python, *execute, *on_error, *outputs;
-  int batching;
-  if (!PyArg_ParseTuple(args, "KOOOpO!", &handle, &python, &execute, &on_error, &batching, &PyTuple_Type, &outputs)) return NULL;
+  int batching, decoupled;
+  if (!PyArg_ParseTuple(args, "KOOOppO!", &handle, &python, &execute, &on_error, &batching, &decoupled, &PyTuple_Type, &outputs)) return NULL;
   Py_ssize_t count = PyTuple_GET_SIZE(outputs);
   tb_instance* instance = calloc(1, sizeof *instance);
   if (instance == NULL || (instance->outputs = calloc((size_t)count + 1, sizeof *instance->outputs)) == NULL) {
@@ -129,6 +140,9 @@ static PyObject* bind(PyObject* module, PyObject* args)
   instance->execute = Py_NewRef(execute);
   instance->on_error = Py_NewRef(on_error);
   instance->batching = batching;
+  instance->decoupled = decoupled;
+  pthread_mutex_init(&instance->lock, NULL);
+  instance->handle = (TRITONBACKEND_ModelInstance*)(uintptr_t)handle;
   bool read = true;
   for (Py_ssize_t i = 0; read && i < count; i++) {
     read = read_spec(&instance->outputs[i], PyTuple_GET_ITEM(outputs, i));

@@ -46,32 +46,40 @@ tb_output* tb_output_find(tb_record* record, const tb_spec* spec)
   return output;
 }
 
-static TRITONSERVER_Error* response_output(tb_record* record, tb_output* output)
+static tb_output* describe(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
 {
-  TRITONBACKEND_Output* handle;
-  TRITONSERVER_Error* error = record->response ? NULL : TRITONBACKEND_ResponseNew(&record->response, record->request);
-  if (error == NULL) error = TRITONBACKEND_ResponseOutput(record->response, &handle, output->spec->name, output->spec->dtype, output->shape, output->ndim);
-  if (error == NULL) error = TRITONBACKEND_OutputBuffer(handle, &output->data, output->nbytes, &output->memory_type, &output->memory_type_id);
-  return error;
+  const char* wrong = record->building ? "another thread is making an output of this request: make them one after another"
+    : tb_output_find(record, spec) ? "it was already handed out for this response"
+                                   : NULL;
+  if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
+  tb_output* output = malloc(sizeof *output + ndim * sizeof *shape);
+  if (output == NULL) return (void*)PyErr_NoMemory();
+  *output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
+  memcpy(output->shape, shape, ndim * sizeof *shape);
+  return output;
+}
+
+tb_output* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+{
+  tb_output* output = describe(record, spec, shape, ndim, nbytes);
+  if (output == NULL) return NULL;
+  output->next = record->outputs;
+  return record->outputs = output;
 }
 
 tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
   TRITONSERVER_MemoryType memory_type, int64_t memory_type_id)
 {
-  const char* wrong = record->building ? "another thread is making an output of this request: make them one after another"
-    : tb_output_find(record, spec) ? "it was already handed out for this request"
-                                   : NULL;
-  if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
-  tb_output* output = malloc(sizeof *output + ndim * sizeof *shape);
-  if (output == NULL) return (void*)PyErr_NoMemory();
-  *output = (tb_output){.spec = spec, .nbytes = nbytes, .memory_type = memory_type, .memory_type_id = memory_type_id, .ndim = ndim};
-  memcpy(output->shape, shape, ndim * sizeof *shape);
+  tb_output* output = describe(record, spec, shape, ndim, nbytes);
+  if (output == NULL) return NULL;
+  output->memory_type = memory_type;
+  output->memory_type_id = memory_type_id;
   TRITONSERVER_Error* error;
   record->building = true;  // also with the GIL held: an allocator written in Python gives it up
-  if (nbytes < LARGE) error = response_output(record, output);
+  if (nbytes < LARGE) error = tb_reply_output(record, output);
   else {
     Py_BEGIN_ALLOW_THREADS  // the frontend may clear the whole buffer
-    error = response_output(record, output);
+    error = tb_reply_output(record, output);
     Py_END_ALLOW_THREADS
   }
   record->building = false;
@@ -218,7 +226,7 @@ bool tb_output_write(tb_record* record, const char* name, PyObject* value)
 {
   const tb_spec* spec = tb_output_spec(record, name);
   if (spec == NULL) return false;
-  if (!tb_record_wants(record, name)) return true;
+  if (!tb_record_wants(record, spec)) return true;
   tb_source source;
   bool open = tb_source_open(&source, value);
   if (!open) name_output(name);

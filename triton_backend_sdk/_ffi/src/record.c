@@ -25,12 +25,14 @@ static TRITONSERVER_Error* error_new(TRITONSERVER_Error_Code code, const char* f
 static void free_memory(tb_record* record)
 {
   for (uint32_t i = 0; i < record->input_count; i++) free(record->inputs[i].gathered);
-  for (tb_output *output = record->outputs, *next; output != NULL; output = next) {
-    next = output->next;
-    free(output);
-  }
+  if (record->factory != NULL) tb_check(TRITONBACKEND_ResponseFactoryDelete(record->factory), "deleting a response factory");
   tb_drop(&record->instance->owner);
   free(record);
+}
+
+void tb_record_part_done(tb_record* record)
+{
+  if (atomic_fetch_sub_explicit(&record->parts, 1, memory_order_acq_rel) == 1) free_memory(record);
 }
 
 void tb_record_forget(tb_record* record)
@@ -50,20 +52,55 @@ void tb_check(TRITONSERVER_Error* error, const char* what)
 static void release_request(tb_owner* owner)
 {
   tb_record* record = (tb_record*)owner;
-  tb_check(TRITONBACKEND_RequestRelease(record->request, TRITONSERVER_REQUEST_RELEASE_ALL), "releasing a request");
-  free_memory(record);
+  TRITONSERVER_Error* error = NULL;
+  if (record->reschedule && (error = TRITONBACKEND_RequestRelease(record->request, TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)) != NULL) {
+    // Not a model of iterative sequences: the request is still ours, and unanswered.
+    record->reschedule = false;
+    record->error = error;
+    tb_reply_send(record, true, tb_now());
+  }
+  if (!record->reschedule) tb_check(TRITONBACKEND_RequestRelease(record->request, TRITONSERVER_REQUEST_RELEASE_ALL), "releasing a request");
+  tb_record_part_done(record);
 }
 
-// Nothing looks at the outputs any more: the response is complete. Exactly once per request.
-static void send_response(tb_owner* reply)
+void tb_record_settle(tb_record* record, uint64_t compute_start, uint64_t compute_end)
 {
-  tb_record* record = (tb_record*)((char*)reply - offsetof(tb_record, reply));
-  TRITONSERVER_Error* failed = NULL;
-  if (record->response == NULL) failed = TRITONBACKEND_ResponseNew(&record->response, record->request);
-  if (failed == NULL) failed = TRITONBACKEND_ResponseSend(record->response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, record->error);
-  tb_check(failed, "sending a response");
-  if (record->error != NULL) TRITONSERVER_ErrorDelete(record->error);
+  if (atomic_exchange(&record->settled, true)) return;
+  tb_instance* instance = record->instance;
+  pthread_mutex_lock(&instance->lock);  // a deferred request may outlive the instance
+  if (instance->handle != NULL)
+    tb_check(TRITONBACKEND_ModelInstanceReportStatistics(instance->handle, record->request, !record->failed, record->start, compute_start, compute_end, tb_now()),
+      "reporting statistics");
+  pthread_mutex_unlock(&instance->lock);
   tb_drop(&record->owner);
+}
+
+void tb_record_unhold(tb_record* record)
+{
+  if (!atomic_exchange(&record->unheld, true)) tb_drop(&record->owner);
+}
+
+static void batch_finish(tb_instance* instance, tb_batch* batch, uint64_t now)
+{
+  if (batch == NULL || atomic_fetch_sub(&batch->unfinished, 1) != 1) return;
+  pthread_mutex_lock(&instance->lock);
+  if (instance->handle != NULL)
+    tb_check(TRITONBACKEND_ModelInstanceReportBatchStatistics(instance->handle, batch->size, batch->exec_start, batch->compute_start, now, now), "reporting statistics");
+  pthread_mutex_unlock(&instance->lock);
+  free(batch);
+}
+
+void tb_record_finish(tb_record* record)
+{
+  uint64_t now = tb_now();
+  tb_keep(&record->instance->owner);
+  tb_instance* instance = record->instance;
+  tb_batch* batch = record->batch;
+  uint64_t compute_start = batch ? batch->compute_start : record->start;
+  tb_record_settle(record, compute_start, now);
+  tb_drop(&record->reply);
+  batch_finish(instance, batch, now);
+  tb_drop(&instance->owner);
 }
 
 void tb_drop_with_gil(tb_owner* owner)
@@ -121,21 +158,38 @@ static TRITONSERVER_Error* gather(tb_record* record, uint32_t index)
   return error;
 }
 
-tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request)
+static TRITONSERVER_Error* read_wanted(tb_record* record)
+{
+  tb_instance* instance = record->instance;
+  uint32_t count = 0;
+  TRITONSERVER_Error* error = TRITONBACKEND_RequestOutputCount(record->request, &count);
+  for (uint32_t i = 0; i < count && error == NULL; i++) {
+    const char* name = NULL;
+    error = TRITONBACKEND_RequestOutputName(record->request, i, &name);
+    for (uint32_t k = 0; k < instance->output_count && error == NULL; k++) record->wanted[k] |= strcmp(instance->outputs[k].name, name) == 0;
+  }
+  return error;
+}
+
+tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request, uint64_t start)
 {
   uint32_t count = 0;
   TRITONSERVER_Error* error = TRITONBACKEND_RequestInputCount(request, &count);
-  tb_record* record = calloc(1, sizeof *record + count * sizeof *record->inputs);
+  tb_record* record = calloc(1, sizeof *record + count * sizeof *record->inputs + instance->output_count * sizeof *record->wanted);
   if (record == NULL) {
     if (error != NULL) TRITONSERVER_ErrorDelete(error);
     return NULL;
   }
-  record->owner = (tb_owner){2, release_request};  // one for the execution, one for the reply
-  record->reply = (tb_owner){1, send_response};
+  record->owner = (tb_owner){2, release_request};
+  record->reply = (tb_owner){1, tb_reply_drop};
+  record->parts = 3;
   record->request = request;
   tb_keep(&instance->owner);
   record->instance = instance;
+  record->start = start;
+  record->wanted = (bool*)&record->inputs[count];
   record->batch_size = 1;
+  if (error == NULL) error = read_wanted(record);
   for (uint32_t i = 0; i < count && error == NULL; i++) {
     record->input_count = i + 1;
     error = gather(record, i);
@@ -145,16 +199,7 @@ tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request)
   return record;
 }
 
-bool tb_record_wants(tb_record* record, const char* output)
-{
-  uint32_t count = 0;
-  if (TRITONBACKEND_RequestOutputCount(record->request, &count) != NULL) return true;
-  for (uint32_t i = 0; i < count; i++) {
-    const char* name = NULL;
-    if (TRITONBACKEND_RequestOutputName(record->request, i, &name) == NULL && strcmp(name, output) == 0) return true;
-  }
-  return false;
-}
+bool tb_record_wants(const tb_record* record, const tb_spec* spec) { return record->wanted[spec - record->instance->outputs]; }
 
 // Several buffers become one, once, when somebody looks at the input.
 bool tb_input_gather(tb_input* input)

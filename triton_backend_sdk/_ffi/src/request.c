@@ -6,9 +6,16 @@ PyTypeObject* tb_request_type;
 
 typedef struct {
   PyObject_VAR_HEAD
-  tb_record* record;
+  tb_record* record;    // NULL once it was released
   PyObject* tensors[];  // made when first asked for
 } request;
+
+tb_record* tb_request_record(PyObject* self)
+{
+  tb_record* record = ((request*)self)->record;
+  if (record == NULL) tb_raise(tb_py.internal_error, "the request was given back by its release(): read what you need before");
+  return record;
+}
 
 PyObject* tb_request_new(tb_record* record)
 {
@@ -19,17 +26,15 @@ PyObject* tb_request_new(tb_record* record)
   return (PyObject*)self;
 }
 
-tb_record* tb_request_record(PyObject* self) { return ((request*)self)->record; }
-
 static void request_dealloc(request* self)
 {
   PyTypeObject* type = Py_TYPE(self);
   tb_record* record = self->record;
   PyObject_GC_UnTrack(self);  // tracked, as its base class is
-  for (uint32_t i = 0; i < record->input_count; i++) Py_XDECREF(self->tensors[i]);
+  for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) Py_XDECREF(self->tensors[i]);
   type->tp_free(self);
   Py_DECREF(type);
-  tb_drop_with_gil(&record->owner);
+  if (record != NULL) tb_drop_with_gil(&record->owner);
 }
 
 static int find(request* self, PyObject* name)
@@ -55,6 +60,7 @@ static PyObject* names(request* self)
 
 static PyObject* request_item(request* self, PyObject* name)
 {
+  if (tb_request_record((PyObject*)self) == NULL) return NULL;
   int index = find(self, name);
   if (index < 0) {
     if (PyErr_Occurred()) return NULL;
@@ -75,94 +81,20 @@ static PyObject* request_item(request* self, PyObject* name)
   return Py_XNewRef(self->tensors[index]);
 }
 
-static Py_ssize_t request_length(request* self) { return self->record->input_count; }
+static Py_ssize_t request_length(request* self) { return Py_SIZE(self); }
 static int request_contains(request* self, PyObject* name)
 {
+  if (tb_request_record((PyObject*)self) == NULL) return -1;
   int index = find(self, name);
   return index >= 0 ? 1 : PyErr_Occurred() ? -1 : 0;
 }
 static PyObject* request_iter(request* self)
 {
-  PyObject* list = names(self);
+  PyObject* list = tb_request_record((PyObject*)self) ? names(self) : NULL;
   PyObject* iterator = list ? PyObject_GetIter(list) : NULL;
   Py_XDECREF(list);
   return iterator;
 }
-
-static void triton_error(TRITONSERVER_Error* error)
-{
-  tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
-  TRITONSERVER_ErrorDelete(error);
-}
-
-PyObject* tb_request_id(TRITONBACKEND_Request* request)
-{
-  const char* id = NULL;
-  TRITONSERVER_Error* error = TRITONBACKEND_RequestId(request, &id);
-  if (error != NULL) return triton_error(error), NULL;
-  return PyUnicode_FromString(id ? id : "");
-}
-
-static PyObject* parameter_value(TRITONSERVER_ParameterType type, const void* value)
-{
-  switch (type) {
-    case TRITONSERVER_PARAMETER_STRING: return PyUnicode_FromString(value);
-    case TRITONSERVER_PARAMETER_INT: return PyLong_FromLongLong(*(const int64_t*)value);
-    case TRITONSERVER_PARAMETER_BOOL: return PyBool_FromLong(*(const bool*)value);
-    case TRITONSERVER_PARAMETER_DOUBLE: return PyFloat_FromDouble(*(const double*)value);
-    default: return tb_raise(tb_py.unsupported_error, "request parameters of type %d are not known here", type);
-  }
-}
-
-PyObject* tb_request_parameters(TRITONBACKEND_Request* request)
-{
-  uint32_t count = 0;
-  TRITONSERVER_Error* error = TRITONBACKEND_RequestParameterCount(request, &count);
-  PyObject* parameters = error == NULL ? PyDict_New() : NULL;
-  for (uint32_t i = 0; i < count && parameters != NULL && error == NULL; i++) {
-    const char* key = NULL;
-    TRITONSERVER_ParameterType type;
-    const void* raw = NULL;
-    error = TRITONBACKEND_RequestParameter(request, i, &key, &type, &raw);
-    PyObject* value = error == NULL ? parameter_value(type, raw) : NULL;
-    if (value == NULL || PyDict_SetItemString(parameters, key, value) != 0) Py_CLEAR(parameters);
-    Py_XDECREF(value);
-  }
-  if (error != NULL) triton_error(error);
-  return parameters;
-}
-
-PyObject* tb_requested_outputs(TRITONBACKEND_Request* request)
-{
-  uint32_t count = 0;
-  TRITONSERVER_Error* error = TRITONBACKEND_RequestOutputCount(request, &count);
-  PyObject* outputs = error == NULL ? PyTuple_New(count) : NULL;
-  for (uint32_t i = 0; i < count && outputs != NULL && error == NULL; i++) {
-    const char* name = NULL;
-    error = TRITONBACKEND_RequestOutputName(request, i, &name);
-    PyObject* text = error == NULL ? PyUnicode_FromString(name) : NULL;
-    if (text == NULL) Py_CLEAR(outputs);
-    else PyTuple_SET_ITEM(outputs, i, text);
-  }
-  if (error != NULL) triton_error(error);
-  return outputs;
-}
-
-static PyObject* get_id(request* self, void* unused) { (void)unused; return tb_request_id(self->record->request); }
-static PyObject* get_parameters(request* self, void* unused) { (void)unused; return tb_request_parameters(self->record->request); }
-static PyObject* get_requested_outputs(request* self, void* unused) { (void)unused; return tb_requested_outputs(self->record->request); }
-
-static PyObject* get_instance(request* self, void* unused)
-{
-  (void)unused;
-  PyObject* instance = self->record->instance->python;
-  return Py_NewRef(instance ? instance : Py_None);
-}
-
-// TRITONBACKEND_Request*, for what Python asks Triton through cffi.
-static PyObject* get_handle(request* self, void* unused) { (void)unused; return PyLong_FromVoidPtr(self->record->request); }
-
-static PyObject* get_batch_size(request* self, void* unused) { (void)unused; return PyLong_FromLongLong(self->record->batch_size); }
 
 typedef struct {
   tb_owner owner;
@@ -170,16 +102,30 @@ typedef struct {
 } scratch;
 static void scratch_free(tb_owner* owner) { free(owner); }
 
-// Nobody asked for this output: the plugin may write it all the same, to memory that goes nowhere.
-static PyObject* scratch_tensor(const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+// Memory of ours, for an output that nobody asked for, and for one of a stream: there the next response must not wait until
+// the plugin has let go of the last one's arrays, so it is copied when it is sent.
+static PyObject* scratch_tensor(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
 {
   scratch* memory = malloc(sizeof *memory + nbytes);
   if (memory == NULL) return PyErr_NoMemory();
   memory->owner = (tb_owner){1, scratch_free};
   memcpy(memory->shape, shape, ndim * sizeof *shape);
   tb_view view = {&memory->owner, spec->name, spec->dtype, memory->shape, ndim, memory + 1, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
-  PyObject* tensor = tb_tensor_new(&view);
-  tb_drop(&memory->owner);
+  tb_output* output = record != NULL ? tb_output_scratch(record, spec, shape, ndim, nbytes) : NULL;
+  PyObject* tensor = record == NULL || output != NULL ? tb_tensor_new(&view) : NULL;
+  if (output == NULL) tb_drop(&memory->owner);
+  else {
+    output->data = memory + 1;
+    output->scratch = &memory->owner;
+  }
+  return tensor;
+}
+
+static PyObject* stream_output(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+{
+  if (!tb_stream_lock(record)) return NULL;
+  PyObject* tensor = scratch_tensor(record, spec, shape, ndim, nbytes);
+  tb_stream_unlock(record);
   return tensor;
 }
 
@@ -205,7 +151,8 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
   const char* name;
   PyObject *given, *dtype = Py_None;
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|O:output", keywords, &name, &given, &dtype)) return NULL;
-  tb_record* record = self->record;
+  tb_record* record = tb_request_record((PyObject*)self);
+  if (record == NULL) return NULL;
   int64_t shape[PyBUF_MAX_NDIM];
   uint32_t ndim = 0;
   const tb_spec* spec = tb_output_spec(record, name);
@@ -220,8 +167,9 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
   if (spec->dtype == TRITONSERVER_TYPE_BYTES)
     return tb_raise(tb_py.internal_error, "output '%s' is BYTES, whose size is not known ahead: return it in the Response", name);
   uint64_t nbytes = (uint64_t)tb_elements(shape, ndim) * tb_itemsize(spec->dtype);
-  if (!tb_record_wants(record, name)) return scratch_tensor(spec, shape, ndim, nbytes);
+  if (!tb_record_wants(record, spec)) return scratch_tensor(NULL, spec, shape, ndim, nbytes);
   if (record->answered) return tb_raise(tb_py.internal_error, "output '%s': the request was already answered", name);
+  if (record->instance->decoupled) return stream_output(record, spec, shape, ndim, nbytes);
   tb_keep(&record->reply);  // execute may end, on its thread, before the output is made on this one
   tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes, spec->memory_type, spec->memory_type_id);
   PyObject* tensor = NULL;
@@ -236,33 +184,60 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
 // The parts of an input as Triton holds them, not gathered.
 static PyObject* request_input_buffers(request* self, PyObject* name)
 {
+  if (tb_request_record((PyObject*)self) == NULL) return NULL;
   int index = find(self, name);
   if (index >= 0) return tb_input_parts(&self->record->owner, &self->record->inputs[index]);
   return PyErr_Occurred() ? NULL : request_item(self, name);  // raises
 }
 
-static PyGetSetDef getters[] = {
-  {"id", (getter)get_id, NULL, NULL, NULL},
-  {"parameters", (getter)get_parameters, NULL, NULL, NULL},
-  {"requested_outputs", (getter)get_requested_outputs, NULL, NULL, NULL},
-  {"batch_size", (getter)get_batch_size, NULL, NULL, NULL},
-  {"instance", (getter)get_instance, NULL, NULL, NULL},
-  {"_handle", (getter)get_handle, NULL, NULL, NULL},
-  {"_is_traced", tb_trace_is_on, NULL, NULL, NULL},
-  {0},
-};
+static PyObject* request_sender(request* self, PyObject* unused)
+{
+  (void)unused;
+  tb_record* record = tb_request_record((PyObject*)self);
+  if (record == NULL) return NULL;
+  if (record->answered || record->deferred)
+    return tb_raise(tb_py.internal_error, record->answered ? "the request was already answered" : "the request's ResponseSender was already taken: there is one");
+  return tb_sender_new(record);
+}
+
+// The record's memory stays, as the Request's own hold of it ends here.
+static PyObject* request_release(request* self, PyObject* unused)
+{
+  (void)unused;
+  tb_record* record = self->record;
+  if (record == NULL) Py_RETURN_NONE;
+  TRITONSERVER_Error* error = record->answered ? NULL : tb_reply_factory(record);
+  if (error != NULL) {
+    tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
+    TRITONSERVER_ErrorDelete(error);
+    return NULL;
+  }
+  self->record = NULL;
+  record->given_back = true;
+  for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) Py_CLEAR(self->tensors[i]);
+  uint64_t now = tb_now();
+  Py_BEGIN_ALLOW_THREADS
+  tb_record_settle(record, record->start, now);
+  tb_record_unhold(record);
+  tb_drop(&record->owner);
+  Py_END_ALLOW_THREADS
+  Py_RETURN_NONE;
+}
 
 static PyMethodDef methods[] = {
   {"input_buffers", (PyCFunction)request_input_buffers, METH_O, NULL},
   {"output", (PyCFunction)(void (*)(void))request_output, METH_VARARGS | METH_KEYWORDS, NULL},
   {"_trace_info", tb_trace_info, METH_NOARGS, NULL},
   {"_trace_report", tb_trace_report, METH_O, NULL},
+  {"response_sender", (PyCFunction)request_sender, METH_NOARGS, NULL},
+  {"release", (PyCFunction)request_release, METH_NOARGS, NULL},
+  {"is_cancelled", tb_request_is_cancelled, METH_NOARGS, NULL},
   {0},
 };
 
 static PyType_Slot slots[] = {
   {Py_tp_dealloc, request_dealloc},
-  {Py_tp_getset, getters},
+  {Py_tp_getset, tb_request_getters},
   {Py_tp_methods, methods},
   {Py_tp_iter, request_iter},
   {Py_mp_length, request_length},

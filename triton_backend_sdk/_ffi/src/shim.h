@@ -1,8 +1,9 @@
-// The native module's own header. Reading order: table.c, python.c, record.c, tensor.c (numpy.c, dlpack.c, bytes.c), request.c,
-// source.c, output.c, execute.c, module.c.
+// The native module's own header. Reading order: table.c, python.c, record.c, reply.c, tensor.c (numpy.c, dlpack.c, bytes.c),
+// request.c, source.c, output.c, answer.c, execute.c, stream.c, sender.c, module.c.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,11 +51,14 @@ void tb_ready_free(tb_ready* ready);
 // Its requests keep it: Triton may take an instance away while views of what it executed are still held.
 typedef struct {
   tb_owner owner;
-  PyObject* python;    // the ModelInstance
-  PyObject* execute;   // callable(list of Request) -> list of Response; NULL once unbound
-  PyObject* on_error;  // callable(exception) -> (code, message); logs the traceback
-  bool batching;       // the first dimension is the batch
-  bool warned;         // of a view that outlived execute
+  pthread_mutex_t lock;                // of handle
+  TRITONBACKEND_ModelInstance* handle;  // NULL once Triton has taken the instance away
+  PyObject* python;                    // the ModelInstance
+  PyObject* execute;                   // callable(list of Request) -> list of Response; NULL once unbound
+  PyObject* on_error;                  // callable(exception) -> (code, message); logs the traceback
+  bool batching;                       // the first dimension is the batch
+  bool decoupled;                      // any number of responses per request
+  bool warned;                         // of a view that outlived execute
   uint32_t output_count;
   tb_spec* outputs;
   char* host_policy;  // its name; NULL: not known
@@ -82,7 +86,8 @@ typedef struct {
 typedef struct tb_output {
   struct tb_output* next;
   const tb_spec* spec;
-  void* data;
+  void* data;        // Triton's buffer, or the scratch memory's
+  tb_owner* scratch;  // of a decoupled model: views may outlive the response, which is copied from here
   uint64_t nbytes;
   TRITONSERVER_MemoryType memory_type;
   int64_t memory_type_id;
@@ -90,27 +95,56 @@ typedef struct tb_output {
   int64_t shape[];
 } tb_output;
 
-// The request is released when nothing looks at its inputs any more (the record's refs), the response is sent when
-// nothing looks at its outputs any more (reply's refs); the execution itself holds one of each until it is done.
+// Requests whose answers come after execute has returned share the times of their batch.
+typedef struct {
+  atomic_uint unfinished;
+  uint64_t exec_start, compute_start, size;
+} tb_batch;
+
+// A request and how it is answered. `owner`: views of its inputs, Request objects, one for the execution until it has reported
+// its statistics and one for the reply; with the last the request goes back to Triton. `reply`: the answering; in a model that
+// is not decoupled views of its outputs hold it, and the response is sent with the last of them. The memory goes when both
+// are done, and execute, and a sender.
 typedef struct tb_record {
   tb_owner owner;
   tb_owner reply;
+  atomic_int parts;    // of owner, reply, execute and a sender, those that are not done
+  atomic_bool settled;  // the execution has let go of owner
+  atomic_bool unheld;   // the reply has let go of owner
   TRITONBACKEND_Request* request;
-  TRITONBACKEND_Response* response;  // NULL until the first output or the end
-  TRITONSERVER_Error* error;         // ours until sent
+  TRITONBACKEND_ResponseFactory* factory;  // made when needed; from then on responses need no request
+  TRITONBACKEND_Response* response;        // under way; NULL until the first output or the end
+  TRITONSERVER_Error* error;               // ours until sent
   tb_instance* instance;
-  tb_output* outputs;
+  tb_output* outputs;   // of the response under way
+  tb_batch* batch;      // of a request that is answered later
+  pthread_mutex_t lock;  // of a decoupled request: one response at a time, from whatever thread
+  pthread_t builder;     // who holds it
+  bool locked;
   int64_t batch_size;
-  bool answered;  // execute has returned: no more outputs
-  bool building;  // an output is being made
+  uint64_t start;   // when execute was called
+  uint64_t sent;    // responses
+  bool answered;    // the last response is made: no more outputs
+  bool final_sent;
+  bool building;    // an output is being made
+  bool deferred;    // a ResponseSender answers it
+  bool failed;      // an error was sent
+  bool reschedule;  // Triton shall execute it again
+  bool given_back;  // by Request.release
+  bool* wanted;     // by output of the config
   uint32_t input_count;
   tb_input inputs[];
 } tb_record;
 
-tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request);  // NULL: no memory, request untouched
-void tb_record_forget(tb_record* record);                                         // free without touching the request
-bool tb_record_wants(tb_record* record, const char* output);
-bool tb_input_gather(tb_input* input);  // false and a Python error
+tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request, uint64_t start);  // NULL: no memory, request untouched
+void tb_record_forget(tb_record* record);                                                         // free without touching the request
+bool tb_record_wants(const tb_record* record, const tb_spec* spec);
+void tb_record_part_done(tb_record* record);
+// Reports the request's statistics and lets go of it, once.
+void tb_record_settle(tb_record* record, uint64_t compute_start, uint64_t compute_end);
+void tb_record_unhold(tb_record* record);   // the reply lets go of the request, once
+void tb_record_finish(tb_record* record);   // a deferred request has its last response: settle, drop the reply
+bool tb_input_gather(tb_input* input);      // false and a Python error
 TRITONSERVER_Error* tb_input_part(const tb_input* input, uint32_t index, const void** data, uint64_t* nbytes, TRITONSERVER_MemoryType* type, int64_t* id);
 PyObject* tb_input_parts(tb_owner* owner, const tb_input* input);
 const tb_wish* tb_wish_find(const tb_instance* instance, const char* tensor);  // NULL: any memory will do
@@ -119,6 +153,15 @@ void tb_place_free(tb_instance* instance);
 PyObject* tb_allocate(PyObject* module, PyObject* args);
 PyObject* tb_place(PyObject* module, PyObject* args);
 bool tb_device_copy(void* target, const void* source, uint64_t nbytes, int64_t device);  // false and a Python error
+
+// --- a response under way (reply.c); none of these needs the GIL ------------------------------------------------------
+TRITONSERVER_Error* tb_reply_open(tb_record* record);     // record->response is there
+TRITONSERVER_Error* tb_reply_factory(tb_record* record);  // record->factory is there
+TRITONSERVER_Error* tb_reply_output(tb_record* record, tb_output* output);  // gives output->data
+void tb_reply_send(tb_record* record, bool final, uint64_t start);          // with record->error if it is set
+void tb_reply_discard(tb_record* record);                 // of a decoupled model: the response under way is forgotten
+void tb_reply_end(tb_record* record);                     // the final flag alone
+void tb_reply_drop(tb_owner* reply);                      // the destroy of a record's reply
 
 // --- Python ----------------------------------------------------------------------------------------------------------
 PyGILState_STATE tb_enter(void);
@@ -142,11 +185,13 @@ typedef struct {
   PyObject* np_empty;
   PyObject *triton_error, *from_code;
   PyObject *internal_error, *not_found_error, *invalid_arg_error, *unsupported_error;
-  PyObject *str_dlpack, *kw_max_version, *max_version;
-  Py_ssize_t response_outputs, response_error, response_sent;  // offsets of the class's slots
+  PyObject* deadline;  // (microseconds, start in ns) -> Deadline
+  PyObject* request_flag;
+  PyObject *str_dlpack, *kw_max_version, *max_version, *str_close;
+  Py_ssize_t response_outputs, response_error, response_parameters, response_reschedule, response_sent;  // offsets of the class's slots
 } tb_python;
 extern tb_python tb_py;
-extern PyTypeObject *tb_tensor_type, *tb_request_type;
+extern PyTypeObject *tb_tensor_type, *tb_request_type, *tb_sender_type;
 
 typedef struct {
   tb_owner* owner;
@@ -172,7 +217,7 @@ PyObject* tb_request_new(tb_record* record);
 PyObject* tb_request_id(TRITONBACKEND_Request* request);
 PyObject* tb_request_parameters(TRITONBACKEND_Request* request);
 PyObject* tb_requested_outputs(TRITONBACKEND_Request* request);
-tb_record* tb_request_record(PyObject* request);
+tb_record* tb_request_record(PyObject* request);  // NULL and a Python error once it was released
 PyObject* tb_trace_is_on(PyObject* request, void* unused);
 PyObject* tb_trace_info(PyObject* request, PyObject* unused);
 PyObject* tb_trace_report(PyObject* request, PyObject* name);
@@ -180,6 +225,10 @@ PyTypeObject* tb_type_new(PyObject* module, PyType_Spec* spec, PyObject* base); 
 PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
 PyObject* tb_series_type_new(PyObject* module);
+PyTypeObject* tb_sender_type_new(PyObject* module, PyObject* base);
+PyObject* tb_sender_new(tb_record* record);
+extern PyGetSetDef tb_request_getters[];
+PyObject* tb_request_is_cancelled(PyObject* request, PyObject* unused);
 PyObject* tb_dlpack_export(tb_tensor* tensor, bool versioned, bool copy);
 PyObject* tb_shape_tuple(const tb_view* view);
 PyObject* tb_numpy_dtype(TRITONSERVER_DataType dtype);
@@ -215,10 +264,25 @@ bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);
 // Makes an output in Triton's buffer; NULL and a Python error.
 tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
   TRITONSERVER_MemoryType memory_type, int64_t memory_type_id);  // preferred
+tb_output* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes);  // without memory yet
 const tb_spec* tb_output_spec(tb_record* record, const char* name);
 bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim);
 tb_output* tb_output_find(tb_record* record, const tb_spec* spec);
 bool tb_output_write(tb_record* record, const char* name, PyObject* value);  // false and a Python error
+
+// From what a plugin gave for a request to its response (answer.c). With the GIL.
+TRITONSERVER_Error* tb_take_exception(tb_instance* instance);  // the pending Python exception, logged
+bool tb_answer(tb_record* record, PyObject* item, Py_ssize_t index);  // false and a Python error
+bool tb_answer_is_error(PyObject* item);  // given as such, and no fault
+
+// Responses one after another (stream.c). With the GIL.
+bool tb_stream_send(tb_record* record, PyObject* item, bool final);  // false and a Python error; nothing was sent then
+void tb_stream_fail(tb_record* record, TRITONSERVER_Error* error);    // final; takes the error
+void tb_stream_close(tb_record* record, const char* unanswered);      // final; an error if nothing was sent and `unanswered`
+void tb_stream_pump(tb_record** records, PyObject** generators, uint32_t count);
+bool tb_stream_lock(tb_record* record);  // false and a Python error
+void tb_stream_unlock(tb_record* record);
+bool tb_record_cancelled(tb_record* record);
 
 TRITONSERVER_Error* tb_execute(TRITONBACKEND_ModelInstance* handle, TRITONBACKEND_Request** requests, uint32_t count);
 PyObject* tb_raise(PyObject* type, const char* format, ...);  // NULL
