@@ -27,6 +27,14 @@ def configure(api: Api, model: Model, signature: Signature | None, hook: Any) ->
             _set_config(api, model._handle, wanted)
             model.config = api.model_config(model._handle)
     check(model, signature)
+    if signature is not None and (missing := signature.not_in(model.config)):
+        model.logger.warning(
+            "model '%s': config.pbtxt is not what the Signature says of %s, which Triton takes from there "
+            "alone; `tbsdk config --model %s` writes it",
+            model.name,
+            ", ".join(missing),
+            model.name,
+        )
 
 
 def declare(model: Model, signature: Signature | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.errors import InvalidArgError
 from triton_backend_sdk.model_config import SCHEDULING, ModelConfig, mismatch
 from triton_backend_sdk.specs import (
@@ -16,6 +17,7 @@ from triton_backend_sdk.specs import (
     Parameter,
     SequenceBatching,
     TensorSpec,
+    kind_of,
 )
 
 
@@ -51,7 +53,10 @@ class Signature:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for kind, items in (("input", self.inputs), ("output", self.outputs), ("parameter", self.parameters)):
+        for kind, cls in (("input", TensorSpec), ("output", TensorSpec), ("parameter", Parameter)):
+            items = getattr(self, f"{kind}s")
+            if wrong := [item for item in items if not isinstance(item, cls)]:
+                raise InvalidArgError(f"{kind}s of a Signature are {cls.__name__}s; {wrong[0]!r} is none")
             names = [item.name for item in items]
             if twice := {name for name in names if names.count(name) > 1}:
                 raise InvalidArgError(f"the Signature has {kind} {', '.join(sorted(twice))} twice")
@@ -120,6 +125,17 @@ class Signature:
         if self.sequence_batching is not None and found != "sequence_batching":
             yield f"config.pbtxt has {found}, the plugin declares sequence_batching"
 
+    def not_in(self, config: Mapping[str, Any]) -> list[str]:
+        """Name what the Signature declares, a running server takes from config.pbtxt alone, and it lacks."""
+        missing = [name for name in self.fields if not config.get(name)]  # a server fills in empty ones
+        if self.response_cache and not config.get("response_cache", {}).get("enable"):
+            missing.append("response_cache")
+        wanted = [(kind_of(group.kind), group.count) for group in self.instance_groups]
+        found = [(kind_of(group["kind"]), group["count"]) for group in config.get("instance_group", [])]
+        if wanted and (len(wanted) != len(found) or not all(map(_is_group, wanted, found))):
+            missing.append("instance_groups")
+        return missing
+
     def near_misses(self, parameters: Iterable[str]) -> list[tuple[str, str]]:
         """Pair parameters that are not declared with the declared one that may be meant."""
         known = [parameter.name for parameter in self.parameters]
@@ -127,6 +143,10 @@ class Signature:
             (name, difflib.get_close_matches(name, known, n=1)) for name in parameters if name not in known
         )
         return [(name, close[0]) for name, close in pairs if close]
+
+
+def _is_group(wanted: tuple[InstanceGroupKind, int], found: tuple[InstanceGroupKind, int]) -> bool:
+    return wanted[1] == found[1] and wanted[0] in (InstanceGroupKind.AUTO, found[0])
 
 
 def _check_dims(spec: TensorSpec) -> None:

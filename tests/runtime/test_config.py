@@ -100,6 +100,71 @@ def test_a_signature_that_a_class_inherits_or_overrides(declare):
     assert config["max_batch_size"] == 8
 
 
+def test_a_hook_of_a_class_is_static(declare, serve):
+    source = """
+class Plugin:
+    @staticmethod
+    @hookimpl
+    def auto_complete_config(config):
+        config.add_output(TensorSpec("OUT", "FP32", [-1]))
+
+    @hookimpl
+    def execute(self, requests):
+        return []
+"""
+    _, config = declare(source, 'input { name: "IN" data_type: TYPE_FP32 dims: [ -1 ] }')
+    assert config["output"][0]["name"] == "OUT"
+
+    message = refusal(
+        serve, source.replace("    @staticmethod\n", "").replace("(config)", "(self, config)"), ""
+    )
+    assert "auto_complete_config concerns no single instance; make it a staticmethod" in message
+
+
+def test_optional_ragged_and_reshaped_tensors(declare):
+    served, config = declare(
+        """
+SIGNATURE = Signature(
+    inputs=[
+        TensorSpec("IN", "FP32", [1], reshape=[]),
+        TensorSpec("MORE", "INT64", [-1], optional=True, ragged=True),
+    ],
+    outputs=[TensorSpec("OUT", "FP32", [1], reshape=[])],
+    max_batch_size=4,
+)
+
+@hookimpl
+def execute(requests):
+    shapes.extend(request["IN"].shape for request in requests)
+    return [Response({"OUT": request["IN"].numpy() + ("MORE" in request)}) for request in requests]
+
+shapes = []
+"""
+    )
+
+    assert served.infer({"IN": X[:, :1]})["OUT"].tolist() == [[1]]
+    assert served.infer({"IN": X[:, :1], "MORE": np.int64([[1, 2]])})["OUT"].tolist() == [[2]]
+    assert served.module.shapes == [(1,), (1,)]
+    assert config["input"][1]["allow_ragged_batch"] is True
+
+
+@pytest.mark.parametrize(
+    ("more", "text", "missing"),
+    [
+        ('instance_groups=[InstanceGroup("cpu", 2)]', "", "instance_groups"),
+        ('instance_groups=[InstanceGroup("auto")]', "", None),
+        ("response_cache=True", "", "response_cache"),
+        ("response_cache=True", "response_cache { enable: true }", None),
+        ('fields={"version_policy": {"all": {}}, "metric_tags": {"a": "b"}}', "", "metric_tags"),
+    ],
+)
+def test_what_only_the_file_can_say_and_does_not(declare, more, text, missing):
+    served, _ = declare(DOUBLE.replace("max_batch_size=8,", f"max_batch_size=8, {more},"), text)
+
+    said = "config.pbtxt is not what the Signature says of"
+    assert (f"{said} {missing}, which" in served.log) if missing else (said not in served.log)
+
+
 SEQUENCES = """
 SIGNATURE = Signature(
     inputs=[TensorSpec("IN", "FP32", [1])], outputs=[TensorSpec("OUT", "FP32", [1])], max_batch_size=2,

@@ -36,6 +36,8 @@ def test_a_datatype_by_any_name(dtype):
         ),
         ({"inputs": [TensorSpec("IN", "FP32", [0])]}, "'IN' has a dimension of 0; take 1 or more, or -1"),
         ({"outputs": [TensorSpec("OUT", "FP32", [-2])]}, "'OUT' has a dimension of -2"),
+        ({"inputs": ["IN"]}, "inputs of a Signature are TensorSpecs; 'IN' is none"),
+        ({"parameters": [IN]}, "parameters of a Signature are Parameters; TensorSpec"),
         ({"max_batch_size": -1}, "max_batch_size -1; 0 means no batching"),
         ({"dynamic_batching": DynamicBatching()}, "give it a max_batch_size too"),
         (
