@@ -1,5 +1,8 @@
 """What Triton asks of a backend before any model, in the real core."""
 
+import ctypes
+
+import numpy as np
 import pytest
 
 from triton_backend_sdk import InvalidArgError
@@ -8,7 +11,8 @@ from triton_backend_sdk.tools.project import Project
 
 PLUGIN = """
 import threading
-instances, backends = [], []
+import time
+instances, threads = [], set()
 barrier = threading.Barrier(2)
 
 @hookimpl
@@ -19,6 +23,8 @@ def initialize(instance):
 
 @hookimpl
 def execute(requests):
+    threads.add(threading.get_ident())
+    time.sleep(0.005)  # so that the next request finds this instance busy
     return [Response({"OUT": request["IN"]}) for request in requests]
 """
 CPU = "instance_group { kind: KIND_CPU count: 2 }"
@@ -119,3 +125,25 @@ def test_what_an_instance_is(with_table):
     assert not work.is_passive
     assert idle.is_passive
     assert (idle.profiles, idle.secondary_devices) == ([], [])
+
+
+def has_cuda_device():
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_cuda_device(), reason="no CUDA device here")
+@pytest.mark.parametrize(("policy", "threads"), [("device-blocking", 1), ("blocking", 2)])
+def test_device_blocking_executes_the_instances_of_a_gpu_on_one_thread(with_table, policy, threads):
+    group = "instance_group { kind: KIND_GPU gpus: [ 0 ] count: 2 }"
+    served = with_table(f'execution-policy = "{policy}"', group)
+    served.core.load(served.name)
+
+    futures = [served.send({"IN": np.float32([1])}) for _ in range(50)]
+    for future in futures:
+        future.result(20)
+
+    assert len(served.module.threads) == threads
