@@ -1,3 +1,5 @@
+import sys
+
 import click
 import numpy as np
 import pytest
@@ -24,6 +26,13 @@ def execute(instance, requests):
     scale = instance.model.parameters.get_float("scale")
     return [Response({"OUT": scale * request["IN"].numpy()}) for request in requests]
 """
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_imported():
+    yield
+    for name in [name for name in sys.modules if name.split(".")[0] == "scale"]:
+        del sys.modules[name]
 
 
 @pytest.fixture
