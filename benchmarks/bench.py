@@ -89,8 +89,8 @@ def measure(rows: Sequence[Row], rounds: int, window_ms: int, console: Console) 
 
 
 def _sample(command: Sequence[str], row: Row, env: Mapping[str, str], window_ms: int) -> perf.Sample:
-    if row.load is not None:
-        return inprocess.run(command, row.load, row.load.models(row.model), env, window_ms)
+    if row.own_client:
+        return inprocess.run(command, row, env, window_ms)
     exact = row.service == IN_PROCESS and "p50" in row.metrics
     return perf.run(command, env, window_ms=window_ms, exact=exact)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -36,15 +37,23 @@ class Ground:
         """Give the repository of the models that our own client measures."""
         return self.root / "client-models" / peer.key
 
+    def input_data(self, row: Row) -> Path:
+        """Give the file that tells perf_analyzer how many answers to ask for; it is written here."""
+        file = self.root / f"{row.key}.json"
+        file.write_text(json.dumps({"data": [{"IN": [row.responses]}]}), encoding="utf-8")
+        return file
+
     def command(self, row: Row, peer: Peer, grpc_url: str | None) -> list[str]:
         """Give the command of a cell, without how long and where to report."""
         pin = [shutil.which("taskset") or "taskset", "--cpu-list", str(pinned_cpu())] if row.pinned else []
-        if row.load is not None:
-            model = row.model
+        if row.own_client:
             places = [str(self.client_repository(peer)), str(self.backends)]
-            return [*pin, str(self.client), *places, model.datatype, str(model.elements)]
+            tensor = [row.model.datatype, str(row.model.elements)]
+            return [*pin, str(self.client), *places, *tensor, str(row.responses), str(row.concurrency)]
         command = [*pin, str(self.perf_analyzer), "-m", row.model.name, *row.arguments]
-        command += ["--concurrency-range", "64" if row.model.max_batch_size else "1"]
+        command += ["--concurrency-range", str(row.concurrency)]
+        if row.responses:
+            command += ["--input-data", str(self.input_data(row))]
         if row.service == GRPC:
             return [*command, "-i", "grpc", "-u", str(grpc_url)]
         in_process = ["--service-kind", "triton_c_api", "--triton-server-directory", str(self.root)]

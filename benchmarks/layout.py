@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import parts
 from benchmarks.cc import compile_client, compile_floor
 from benchmarks.ground import Ground
-from benchmarks.rows import FLOOR, MODELS, ROWS, STOCK, Model, Peer
+from benchmarks.rows import FLOOR, STOCK, Model, Peer, models
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.project import Project
@@ -37,18 +37,12 @@ def lay_out(root: Path, server: Path, peers: Sequence[Peer]) -> Ground:
     (root / "lib").symlink_to(server / "lib")
     compile_client(ground.client, server)
     for peer in peers:
-        write_models(peer, ground.repository(peer), MODELS)
-        theirs = client_models(peer)
-        write_models(peer, ground.client_repository(peer), theirs)
-        for work in {model.work for model in (*MODELS, *theirs)}:
+        own, theirs = models(peer, own_client=True), models(peer, own_client=False)
+        write_models(peer, ground.client_repository(peer), own)
+        write_models(peer, ground.repository(peer), theirs)
+        for work in {model.work for model in (*own, *theirs)}:
             place_backend(peer, work, ground.backends, server)
     return ground
-
-
-def client_models(peer: Peer) -> set[Model]:
-    """Give the models of the rows that our own client measures for a peer."""
-    loads = [(row.model, row.load) for row in ROWS if row.load is not None and peer in row.peers]
-    return {model for model, _ in loads} | {load.callee for _, load in loads if load.callee is not None}
 
 
 def place_backend(peer: Peer, work: str, backends: Path, server: Path) -> None:
@@ -77,9 +71,9 @@ def _place_stock(target: Path, server: Path) -> None:
     shutil.copy2(stub, target)
 
 
-def write_models(peer: Peer, repository: Path, models: Iterable[Model]) -> None:
+def write_models(peer: Peer, repository: Path, chosen: Iterable[Model]) -> None:
     """Write a peer's models into a model repository."""
-    for model in models:
+    for model in chosen:
         version = repository / model.name / "1"
         version.mkdir(parents=True)
         (version.parent / "config.pbtxt").write_text(model.config(peer), encoding="utf-8")

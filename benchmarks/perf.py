@@ -24,7 +24,7 @@ _GRACE_S = 60.0
 class Sample:
     """One measurement."""
 
-    #: Requests per second.
+    #: Requests per second, of streams the responses.
     rate: float
     p50_us: float
     p99_us: float
@@ -54,7 +54,9 @@ def parse_table(text: str) -> Sample:
     if len(rows) != 1:
         raise HandledError(f"perf_analyzer's report has {len(rows)} lines of data, expected 1")
     row = rows[0]
-    return Sample(float(row["Inferences/Second"]), float(row["p50 latency"]), float(row["p99 latency"]))
+    # It has the second column for decoupled models alone.
+    rate = row.get("Response Throughput") or row["Inferences/Second"]
+    return Sample(float(rate), float(row["p50 latency"]), float(row["p99 latency"]))
 
 
 def parse_requests(text: str) -> list[float]:

@@ -62,9 +62,6 @@ SMALL = Model("small", "FP32", 16)
 LARGE = Model("large", "FP32", 4 << 20)
 STRINGS = Model("strings", "STRING", 10_000)
 BATCH = Model("batch", "FP32", 16, max_batch_size=64)
-#: Those that perf_analyzer measures; every peer serves them all.
-MODELS = (SMALL, LARGE, STRINGS, BATCH)
-
 MEGA = Model("mega", "FP32", 1 << 18)
 STREAM = Model("stream", "INT32", 1, work="stream", decoupled=("stock", "floor", "ours"))
 CALL_SMALL = Model("call_small", "FP32", 16, work="call")
@@ -99,25 +96,6 @@ IDEAL = "ideal"
 
 
 @dataclass(frozen=True)
-class Load:
-    """What our own client sends, see client/client.c; other rows are measured with perf_analyzer."""
-
-    #: Requests in flight.
-    concurrency: int = 1
-    #: How many answers a request asks of a stream, each of them counted for the rate; 0: the model echoes.
-    responses: int = 0
-    #: The model that the measured one calls.
-    callee: Model | None = None
-    #: The callee is measured too, in turn, and the median latency is what the caller adds to it.
-    less_callee: bool = False
-
-    def models(self, measured: Model) -> list[str]:
-        """Give the models as the client takes them: first the callee, with a + where it is not measured."""
-        callee = [("" if self.less_callee else "+") + self.callee.name] if self.callee is not None else []
-        return [*callee, measured.name]
-
-
-@dataclass(frozen=True)
 class Row:
     """A line of the table."""
 
@@ -127,21 +105,34 @@ class Row:
     service: str
     #: Arguments for perf_analyzer beside those that every row has.
     arguments: tuple[str, ...] = ()
+    #: Requests in flight.
+    concurrency: int = 1
+    #: How many answers a request asks of a stream, each of them counted for the rate; 0: the model echoes.
+    responses: int = 0
     #: All processes of the row on one core, see README.md.
     pinned: bool = False
     #: What the table shows: "p50", the median latency, and "rate", the requests per second.
     metrics: tuple[str, ...] = ("rate",)
     peers: tuple[Peer, ...] = (STOCK, FLOOR, OURS)
     targets: tuple[Target, ...] = ()
-    #: With it, our own client measures the row.
-    load: Load | None = None
+    #: Measured with our own client, see client/client.c, not with perf_analyzer.
+    own_client: bool = False
+    #: The model that the measured one calls; only our own client loads it.
+    callee: Model | None = None
+    #: The callee is measured too, in turn, and the median latency is what the caller adds to it.
+    less_callee: bool = False
     #: The rate that nobody can exceed.
     ideal_rate: float | None = None
+
+    def loaded(self) -> list[tuple[Model, bool]]:
+        """Give the models that our own client loads, in order, each with whether it is measured."""
+        callee = [(self.callee, self.less_callee)] if self.callee is not None else []
+        return [*callee, (self.model, True)]
 
     @property
     def unit(self) -> str:
         """Give what is counted."""
-        return "responses/s" if self.load is not None and self.load.responses else "requests/s"
+        return "responses/s" if self.responses else "requests/s"
 
 
 _SHARED_MEMORY = ("--shared-memory", "system", "--output-shared-memory-size", str(4 * LARGE.elements))
@@ -173,7 +164,9 @@ ROWS = (
         IN_PROCESS,
         pinned=True,
         targets=(Target("rate", "stock", 5),),
-        load=Load(concurrency=8, responses=1000),
+        concurrency=8,
+        responses=1000,
+        own_client=True,
     ),
     Row(
         "call-hop",
@@ -183,7 +176,9 @@ ROWS = (
         pinned=True,
         metrics=("p50",),
         targets=(Target("p50", None, 15),),
-        load=Load(callee=SMALL, less_callee=True),
+        own_client=True,
+        callee=SMALL,
+        less_callee=True,
     ),
     Row(
         "call-large",
@@ -192,7 +187,8 @@ ROWS = (
         IN_PROCESS,
         pinned=True,
         targets=(Target("rate", "stock", 4),),
-        load=Load(callee=MEGA),
+        own_client=True,
+        callee=MEGA,
     ),
     Row(
         "sleep",
@@ -202,7 +198,8 @@ ROWS = (
         pinned=True,
         peers=(STOCK, OURS),
         targets=(Target("rate", IDEAL, 0.9),),
-        load=Load(concurrency=200),
+        concurrency=200,
+        own_client=True,
         ideal_rate=2000,
     ),
     Row("grpc-small", "16 floats, gRPC", SMALL, GRPC),
@@ -213,7 +210,23 @@ ROWS = (
         BATCH,
         GRPC,
         ("--async",),
+        concurrency=64,
         peers=(STOCK, FLOOR, OURS, BATCHED),
         targets=(Target("rate", "stock", 1.4),),
     ),
+    Row(
+        "grpc-stream",
+        "8 streams of 100 ints, gRPC",
+        STREAM,
+        GRPC,
+        ("--async", "--streaming"),
+        concurrency=8,
+        responses=100,
+    ),
 )
+
+
+def models(peer: Peer, own_client: bool) -> list[Model]:
+    """Give the models of a peer that our own client measures, or those that perf_analyzer measures."""
+    loaded = [row.loaded() for row in ROWS if peer in row.peers and row.own_client is own_client]
+    return list(dict.fromkeys(model for pairs in loaded for model, _ in pairs))

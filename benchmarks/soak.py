@@ -19,7 +19,8 @@ if __package__ in (None, ""):  # run as a file: the package is found from the fo
 from rich.console import Console
 
 from benchmarks import parts
-from benchmarks.rows import BATCH, SMALL, Model, Peer
+from benchmarks.rows import BATCH, CALL_SMALL, SMALL, Model, Peer
+from benchmarks.soak_clients import fail, go_away
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.install import install_server
@@ -29,8 +30,19 @@ from triton_backend_sdk.tools.server import TritonServer, find_server
 
 HERE = Path(__file__).parent
 BACKEND = Peer("soak", "the plugin of the soak test", "soak_{}")
+AWAIT = Model("await_small", "FP32", 16, work="await")
+STREAM = Model("stream", "INT32", 1, work="stream", decoupled=("soak",))
+#: Responses that each stream has, but for those whose client goes away.
+STREAM_LENGTH = 20
 #: Each model with the number of requests that are kept in flight.
-LOADS = ((SMALL, 4), (Model("strings", "STRING", 100), 1), (BATCH, 32))
+LOADS = (
+    (SMALL, 4),
+    (Model("strings", "STRING", 100), 1),
+    (BATCH, 32),
+    (CALL_SMALL, 2),
+    (AWAIT, 8),
+    (STREAM, 2),
+)
 #: RSS may grow by this much after the warm-up.
 ALLOWED = 1.02
 _SAMPLE_S = 0.5
@@ -79,7 +91,8 @@ def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
     libraries = f"{perf_analyzer.parent / 'lib'}:{root / 'lib'}"
     with tempfile.TemporaryDirectory(prefix="tbsdk-soak-") as name, contextlib.ExitStack() as running:
         work = Path(name)
-        build_backend(Project.find(HERE / "plugins" / "soak_identity"), work / "backends")
+        for backend in {BACKEND.backend(model.work) for model, _ in LOADS}:
+            build_backend(Project.find(HERE / "plugins" / backend), work / "backends")
         _write_models(work / "models")
         server = TritonServer(work / "models", backend_directory=work / "backends", server=installation)
         running.callback(server.kill)  # at once: the plugin keeps views, and so requests, for ever
@@ -87,13 +100,16 @@ def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
         server.wait_ready()
         for model, concurrency in LOADS:
             command = [str(perf_analyzer), "-m", model.name, "-i", "grpc", "-u", server.grpc_url, "--async"]
+            if model is STREAM:
+                command += ["--streaming", "--input-data", str(_stream_lengths(work))]
             # One endless window: perf_analyzer is stopped, its numbers are not wanted.
             command += ["--concurrency-range", str(concurrency), "-p", str(int(_LIMIT_S * 1000))]
             load = BoundProcess(command, env={**os.environ, "LD_LIBRARY_PATH": libraries})
             running.callback(load.kill)
-        running.enter_context(_failing(server.grpc_url))
+        running.enter_context(_sending(fail, server.grpc_url))
+        running.enter_context(_sending(go_away, server.http_url))
         points = list(_watch(server, requests, report))
-        _check_loads(server)
+        report(_summary(_check_loads(server)))
         return points
 
 
@@ -101,6 +117,12 @@ def _write_models(repository: Path) -> None:
     for model, _ in LOADS:
         (repository / model.name / "1").mkdir(parents=True)
         (repository / model.name / "config.pbtxt").write_text(model.config(BACKEND), encoding="utf-8")
+
+
+def _stream_lengths(work: Path) -> Path:
+    file = work / "stream.json"
+    file.write_text(json.dumps({"data": [{"IN": [STREAM_LENGTH]}]}), encoding="utf-8")
+    return file
 
 
 def _watch(server: TritonServer, requests: int, report: Callable[[str], None]) -> Iterator[Point]:
@@ -130,11 +152,21 @@ def _counts(server: TritonServer) -> dict[tuple[str, str], int]:
     }
 
 
-def _check_loads(server: TritonServer) -> None:
+def _check_loads(server: TritonServer) -> dict[tuple[str, str], int]:
     counts = _counts(server)
     idle = [model.name for model, _ in LOADS if not counts[model.name, "success"]]
-    if idle or not counts[SMALL.name, "fail"]:
+    if idle or not counts[SMALL.name, "fail"] or not counts[STREAM.name, "fail"]:
         raise HandledError(f"not every kind of request was sent: {counts}", "see perf_analyzer's own output")
+    return counts
+
+
+def _summary(counts: dict[tuple[str, str], int]) -> str:
+    streamed = STREAM_LENGTH * counts[STREAM.name, "success"]
+    calls = counts[CALL_SMALL.name, "success"] + counts[AWAIT.name, "success"]
+    failed = sum(count for (_, kind), count in counts.items() if kind == "fail")
+    return (
+        f"among them {streamed:,} streamed responses, {calls:,} calls, {failed:,} failures and clients gone"
+    )
 
 
 def _resident_bytes(pid: int) -> int:
@@ -142,29 +174,16 @@ def _resident_bytes(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def _failing(url: str) -> Iterator[None]:
-    """Send, beside the other loads, requests that the plugin answers with an error."""
+def _sending(client: Callable[[str, threading.Event], None], url: str) -> Iterator[None]:
+    """Let a client of our own send beside the other loads."""
     stop = threading.Event()
-    thread = threading.Thread(target=_fail, args=(url, stop), daemon=True)
+    thread = threading.Thread(target=client, args=(url, stop), daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join(timeout=10)
-
-
-def _fail(url: str, stop: threading.Event) -> None:
-    import numpy as np  # noqa: PLC0415
-    from tritonclient import grpc  # type: ignore[import-untyped]  # noqa: PLC0415
-    from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]  # noqa: PLC0415
-
-    tensor = grpc.InferInput("IN", [SMALL.elements], SMALL.datatype)
-    tensor.set_data_from_numpy(np.zeros(SMALL.elements, np.float32))
-    with grpc.InferenceServerClient(url) as client:
-        while not stop.wait(0.002):
-            with contextlib.suppress(InferenceServerException):
-                client.infer(SMALL.name, [tensor], parameters={"fail": True}, client_timeout=10)
 
 
 def write(points: Sequence[Point], directory: Path) -> None:

@@ -10,9 +10,24 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
 from benchmarks import inprocess, perf, report  # noqa: E402
-from benchmarks.rows import BATCH, BATCHED, FLOOR, OURS, ROWS, SMALL, STOCK, Load, Target  # noqa: E402
+from benchmarks.rows import (  # noqa: E402
+    BATCH,
+    BATCHED,
+    CALL_MEGA,
+    CALL_SMALL,
+    FLOOR,
+    MEGA,
+    OURS,
+    ROWS,
+    SMALL,
+    STOCK,
+    STREAM,
+    Target,
+    models,
+)
 from triton_backend_sdk.tools.errors import HandledError  # noqa: E402
 
+ROW = {row.key: row for row in ROWS}
 # As perf_analyzer 2.44.0 wrote them here, the floor, 16 floats, in-process.
 CSV = """\
 Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,Server \
@@ -100,15 +115,26 @@ def test_streams_are_measured_in_responses():
         '{"model": "small", "requests_per_s": 9.0, "responses_per_s": 9.0, "p50_us": 3.5, "p99_us": 5.0}',
         '{"model": "call_small", "requests_per_s": 3.0, "responses_per_s": 3000.0, "p50_us": 15.0, "p99_us": 9.0}',
     ]
-    assert inprocess.parse(lines[::2], Load(responses=1000)) == perf.Sample(3000, 15, 9)
-    assert inprocess.parse(lines, Load(callee=SMALL, less_callee=True)) == perf.Sample(3, 11.5, 9)
+    assert inprocess.parse(lines[::2], ROW["stream"]) == perf.Sample(3000, 15, 9)
+    assert inprocess.parse(lines, ROW["call-hop"]) == perf.Sample(3, 11.5, 9)
     with pytest.raises(HandledError, match="measured 0 models"):
-        inprocess.parse(lines[:1], Load())
+        inprocess.parse(lines[:1], ROW["call-large"])
+
+
+def test_perf_analyzers_rate_of_a_stream_is_that_of_its_responses():
+    table = CSV.replace("Second,", "Second,Response Throughput,").replace("100172,", "100172,100172000,")
+    assert perf.parse_table(table) == perf.Sample(rate=100172000, p50_us=7, p99_us=13)
 
 
 def test_the_callee_of_a_model_is_loaded_too_and_measured_where_it_counts():
-    assert Load(callee=SMALL).models(BATCH) == ["+small", "batch"]
-    assert Load(callee=SMALL, less_callee=True).models(BATCH) == ["small", "batch"]
+    assert ROW["call-large"].loaded() == [(MEGA, False), (CALL_MEGA, True)]
+    assert ROW["call-hop"].loaded() == [(SMALL, True), (CALL_SMALL, True)]
+    assert ROW["small"].loaded() == [(SMALL, True)]
+
+
+def test_each_peer_serves_the_models_of_its_rows():
+    assert models(BATCHED, own_client=False) == [BATCH]
+    assert set(models(FLOOR, own_client=True)) == {STREAM, SMALL, CALL_SMALL, MEGA, CALL_MEGA}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Coroutines that wait and call another model: what the soak test loads."""

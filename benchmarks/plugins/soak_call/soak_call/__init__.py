@@ -1,0 +1,1 @@
+"""Calls to another model, answered and failing: what the soak test loads."""

@@ -1,0 +1,1 @@
+"""Streams that end in every way a stream can end: what the soak test loads."""
