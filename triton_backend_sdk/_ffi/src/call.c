@@ -89,11 +89,10 @@ static void on_response(TRITONSERVER_InferenceResponse* response, uint32_t flags
   }
   call->final = final;
   TRITONSERVER_InferenceRequest* request = finished(call);
-  if (tb_call_ready(call)) {
-    pthread_cond_broadcast(&call->changed);
-    if (call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
-  }
+  bool wake = tb_call_ready(call);
+  if (wake && call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
   pthread_mutex_unlock(&call->lock);
+  if (wake) pthread_cond_broadcast(&call->changed);
   if (unwanted != NULL) tb_drop(&unwanted->owner);
   if (request != NULL) tb_check(TRITONSERVER_InferenceRequestDelete(request), "deleting a request");
   if (final) tb_call_unref(call);
