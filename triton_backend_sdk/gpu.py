@@ -15,6 +15,8 @@ from triton_backend_sdk.errors import InternalError, UnavailableError
 _MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 #: CUDA's legacy default stream, on which DLPack makes data ready where no other stream is named.
 _DEFAULT_STREAM = 0
+#: There is no CUDA on this machine.
+_NO_CUDA = ("cudaErrorNoDevice", "cudaErrorInsufficientDriver", "cudaErrorStubLibrary")
 
 
 def runtime() -> Any:
@@ -35,6 +37,7 @@ def runtime() -> Any:
 def call(name: str, *arguments: Any) -> Any:
     """Call a function of the runtime API and give its result.
 
+    :raises UnavailableError: there is no cuda-python, no driver or no device.
     :raises InternalError: with CUDA's own name for what went wrong.
     """
     cuda = runtime()
@@ -43,7 +46,8 @@ def call(name: str, *arguments: Any) -> Any:
     except RuntimeError as error:  # there is no driver, or no libcudart
         raise UnavailableError(f"{name}: {error}") from None
     if code != cuda.cudaError_t.cudaSuccess:
-        raise InternalError(f"{name}: {code.name}")
+        kind = UnavailableError if code.name in _NO_CUDA else InternalError
+        raise kind(f"{name}: {code.name}")
     return results[0] if results else None
 
 

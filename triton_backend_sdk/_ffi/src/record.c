@@ -229,6 +229,7 @@ bool tb_input_gather(tb_input* input)
     free(target);
     return false;
   }
+  if (input->data != NULL) return free(target), true;  // another thread was here while a device copied
   input->memory_type = TRITONSERVER_MEMORY_CPU;  // where its parts were pinned
   input->gathered = target;
   input->data = target;

@@ -76,7 +76,8 @@ static PyObject* request_item(request* self, PyObject* name)
     if (!tb_input_gather(input)) return NULL;
     tb_view view = {&self->record->owner, input->name, input->dtype, input->shape, input->ndim, (void*)input->data, input->nbytes, input->memory_type,
       input->memory_type_id, true};
-    self->tensors[index] = tb_wish_granted(self->record->instance, tb_tensor_new(&view));
+    PyObject* tensor = tb_wish_granted(self->record->instance, tb_tensor_new(&view));
+    Py_XSETREF(self->tensors[index], tensor);
   }
   return Py_XNewRef(self->tensors[index]);
 }

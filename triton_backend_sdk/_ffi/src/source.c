@@ -33,6 +33,8 @@ static void from_tensor(tb_source* source, const tb_tensor* tensor)
   source->dtype = view->dtype;
   source->ndim = view->ndim;
   source->itemsize = tb_itemsize(view->dtype);
+  source->memory_type = view->memory_type;
+  source->memory_type_id = view->memory_type_id;
   memcpy(source->shape, view->shape, view->ndim * sizeof *view->shape);
   compact_strides(source);
 }
@@ -92,7 +94,7 @@ bool tb_source_open(tb_source* source, PyObject* value)
   source->memory_type_id = 0;
   source->holder = NULL;
   source->buffer.obj = NULL;
-  if (Py_TYPE(value) == tb_tensor_type && ((tb_tensor*)value)->view.memory_type != TRITONSERVER_MEMORY_GPU) return from_tensor(source, (tb_tensor*)value), true;
+  if (Py_TYPE(value) == tb_tensor_type) return from_tensor(source, (tb_tensor*)value), true;
   int found = tb_numpy_source(source, value) ? 1 : from_buffer(source, value);
   if (found == 1 && source->objects && !tb_source_is_compact(source)) {
     tb_source_close(source);
