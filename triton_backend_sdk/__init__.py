@@ -30,8 +30,9 @@ from triton_backend_sdk.errors import (
 from triton_backend_sdk.hookspecs import hookimpl
 from triton_backend_sdk.memory import BufferAttributes, Placement
 from triton_backend_sdk.metrics import Counter, Gauge, Histogram, Metrics
-from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.model import Backend, Model
 from triton_backend_sdk.model_config import ModelConfig
+from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.queued import QueuedInput, QueuedRequest
 from triton_backend_sdk.ragged import Ragged
 from triton_backend_sdk.request import Request

@@ -23,7 +23,7 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError
 from triton_backend_sdk.event_loop import EventLoop, Job
 
 if TYPE_CHECKING:
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.request import Request
     from triton_backend_sdk.sender import ResponseSender
 

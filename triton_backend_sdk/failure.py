@@ -13,7 +13,7 @@ import pluggy
 from triton_backend_sdk import errors
 
 if TYPE_CHECKING:
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
 
 #: Files whose frames tell an author nothing.
 _NOT_THE_AUTHORS = (

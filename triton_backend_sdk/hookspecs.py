@@ -13,8 +13,9 @@ import pluggy
 if TYPE_CHECKING:
     from typing import Any
 
-    from triton_backend_sdk.model import Model, ModelInstance
+    from triton_backend_sdk.model import Model
     from triton_backend_sdk.model_config import ModelConfig
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.queued import QueuedRequest
     from triton_backend_sdk.request import Request
     from triton_backend_sdk.response import Response

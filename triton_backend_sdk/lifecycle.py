@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.instance_thread import InstanceThread, wants_own_thread
-from triton_backend_sdk.model import ModelInstance
+from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.plugins import Execute, Plugin, execute_caller
 from triton_backend_sdk.readiness import Readiness, Tell
 from triton_backend_sdk.watchdog import Watchdogs

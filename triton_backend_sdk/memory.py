@@ -15,7 +15,7 @@ from triton_backend_sdk.enums import MemoryType
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError, TritonError, UnavailableError
 
 if TYPE_CHECKING:
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.request import Request
     from triton_backend_sdk.tensor import Tensor
 

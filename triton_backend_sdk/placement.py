@@ -9,7 +9,7 @@ from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import InstanceGroupKind, MemoryType
 from triton_backend_sdk.errors import InvalidArgError, UnavailableError
 from triton_backend_sdk.memory import Placement
-from triton_backend_sdk.model import ModelInstance
+from triton_backend_sdk.model_instance import ModelInstance
 
 _PREFIX = "memory."
 _TYPES = {"cpu": MemoryType.CPU, "pinned": MemoryType.CPU_PINNED, "gpu": MemoryType.GPU}

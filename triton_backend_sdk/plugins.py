@@ -15,7 +15,8 @@ from triton_backend_sdk import batching, failure, hookspecs
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError
 from triton_backend_sdk.event_loop import EventLoop
 from triton_backend_sdk.execution import adapt, run_on
-from triton_backend_sdk.model import Model, ModelInstance
+from triton_backend_sdk.model import Model
+from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.signature import Signature
 from triton_backend_sdk.slow_log import SlowLog
 from triton_backend_sdk.watchdog import Watchdogs

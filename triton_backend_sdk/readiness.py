@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from triton_backend_sdk.errors import InvalidArgError, describe
-from triton_backend_sdk.model import ModelInstance
+from triton_backend_sdk.model_instance import ModelInstance
 
 #: Takes why the instance is not ready, or None where it is, and for how many seconds that holds.
 Tell = Callable[[str | None, float], None]

@@ -12,7 +12,7 @@ from triton_backend_sdk.trace import NO_TRACE, RequestTrace, Trace
 if TYPE_CHECKING:
     from triton_backend_sdk.deadline import Deadline
     from triton_backend_sdk.enums import RequestFlag
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.sender import ResponseSender
     from triton_backend_sdk.tensor import Tensor
 

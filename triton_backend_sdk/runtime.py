@@ -27,7 +27,8 @@ from triton_backend_sdk.loading import PluginPackage
 from triton_backend_sdk.memory import Pool
 from triton_backend_sdk.metric_registry import MetricRegistry
 from triton_backend_sdk.metrics import Metrics
-from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.model import Backend, Model
+from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.placement import wishes
 from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.triton_metrics import TritonStore

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from triton_backend_sdk.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.request import Request
 
 

@@ -17,7 +17,7 @@ from triton_backend_sdk.errors import InvalidArgError
 from triton_backend_sdk.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.request import Request
 
 logger = logging.getLogger("triton")

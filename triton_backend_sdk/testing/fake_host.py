@@ -19,7 +19,8 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonErro
 from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.metric_registry import MetricRegistry
 from triton_backend_sdk.metrics import Metrics
-from triton_backend_sdk.model import Backend, Model, ModelInstance
+from triton_backend_sdk.model import Backend, Model
+from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.testing.fake_batcher import FakeBatcher
 from triton_backend_sdk.testing.fake_input import check_inputs

@@ -18,7 +18,7 @@ from triton_backend_sdk.trace import NO_TRACE, Trace
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from triton_backend_sdk.model import ModelInstance
+    from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.testing.fake_output import OutputSpecs
 
 _CPU = (1, 0)
