@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -126,8 +127,9 @@ class _Span(AbstractContextManager[None]):
         self._request._trace_report(f"{self._name}_END")
 
 
+@functools.lru_cache(maxsize=1024)  # the few names of a plugin come again with every request
 def check_name(name: str, *, moment: bool = False) -> None:
-    """Refuse what would spoil the trace.
+    """Refuse what would spoil the trace, whether the request is traced or not: so that it is found in time.
 
     :raises InternalError: says why.
     """

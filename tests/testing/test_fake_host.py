@@ -24,7 +24,7 @@ from triton_backend_sdk import (
     batched,
     hookimpl,
 )
-from triton_backend_sdk.testing import FakeHost, Raw
+from triton_backend_sdk.testing import FakeHost, FakeTrace, Raw
 from triton_backend_sdk.testing.fake_tensor import UNWRITTEN
 from triton_backend_sdk.tools.config_text import parse_config
 
@@ -510,3 +510,46 @@ def test_both_refuse_the_same_inputs(twin, fake_host, triton_core):
         assert fake[0] is real[0] is InvalidArgError
         assert fake[1] in real[1].replace("[request id: <id_unknown>] ", ""), real
     assert told(lambda: core.infer("twin", {}))[0] is told(lambda: host.execute({})[0])[0] is InvalidArgError
+
+
+class Observed:
+    @hookimpl
+    def initialize(self, instance):
+        self.count = instance.model.metrics.counter("asked_total", "Asked", labels={"kind": "any"})
+        self.took = instance.model.metrics.histogram("took_seconds", "Took", buckets=[1, 2])
+
+    @hookimpl
+    def execute(self, requests):
+        for request in requests:
+            with request.trace.span("all"):
+                request.trace.report("here")
+                self.count.increment(2)
+            self.took.observe(1.5)
+        return [Response({"OUT": request["IN"]}) for request in requests]
+
+
+def test_metrics_keep_their_numbers():
+    with FakeHost(Observed, CONFIG) as host:
+        host.execute([{"IN": X}, {"IN": X}])
+        series = host.metrics.series("asked_total", {"kind": "any"})
+        assert series.number == 4
+        assert series.labels == {"kind": "any", "model": "double", "version": "1"}
+        assert host.metrics.series("took_seconds", {}).observed == [1.5, 1.5]
+        with pytest.raises(InternalError, match="'asked_total' is a counter here already"):
+            host.model.metrics.gauge("asked_total", "")
+        with pytest.raises(KeyError, match="0 metrics other"):
+            host.metrics.series("other", {})
+    assert series.deleted
+    assert host.metrics.families == {}
+
+
+def test_a_trace_keeps_what_is_reported():
+    trace = FakeTrace(context={"traceparent": "00-ab-cd-01"})
+    with FakeHost(Observed, CONFIG) as host:
+        request = host.request({"IN": X}, trace=trace)
+        host.execute([request, {"IN": X}])
+        assert request.trace is trace
+        assert not host.request({"IN": X}).trace
+    assert trace.activities == ["all_START", "here", "all_END"]
+    assert trace.context == {"traceparent": "00-ab-cd-01"}
+    assert (bool(trace), trace.id, trace.parent_id) == (True, 1, 0)

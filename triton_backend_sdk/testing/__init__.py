@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from triton_backend_sdk.testing.core import CoreResponse, CoreTrace, Raw, Stream, TritonCore
     from triton_backend_sdk.testing.fake_host import FakeHost
+    from triton_backend_sdk.testing.fake_trace import FakeTrace
 
-__all__ = ["CoreResponse", "CoreTrace", "FakeHost", "Raw", "Stream", "TritonCore"]
+__all__ = ["CoreResponse", "CoreTrace", "FakeHost", "FakeTrace", "Raw", "Stream", "TritonCore"]
 
-_HOMES = {name: "fake_host" if name == "FakeHost" else "core" for name in __all__}
+_HOMES = {"FakeHost": "fake_host", "FakeTrace": "fake_trace"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: the pytest plugin lives here too and must stay cheap."""
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'core')}"), name)
