@@ -1,0 +1,90 @@
+"""What the guides in docs/ say is so: links lead somewhere, and every plugin shown answers in the real core.
+
+A plugin is served with one input IN and one output OUT, FP32 of any size, batches up to 8, and asked with 1, 2, 3.
+Where that does not fit, a comment in the line above the block says what does, as JSON: what the fixture ``serve``
+takes, and ``ask`` (inputs), ``options`` (infer's) and ``gives`` (outputs)::
+
+    <!-- run: {"batch": 0, "extra": "model_transaction_policy { decoupled: true }", "gives": {"OUT": [1, 2]}} -->
+
+or ``<!-- not run: why -->``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.runtime.conftest import serve  # noqa: F401  the fixture
+from triton_backend_sdk.dtypes import DataType
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+_BLOCK = re.compile(r"^(?:<!-- (run|not run): (.*?) -->\n+)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def plugins():
+    for page in PAGES:
+        for number, (verb, how, block) in enumerate(_BLOCK.findall(page.read_text())):
+            if re.search(r"^\s*(async )?def execute\(", block, re.MULTILINE) and verb != "not run":
+                yield pytest.param(block, json.loads(how or "{}"), id=f"{page.stem}-{number}")
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors that a page's headings get."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in _LINK.findall(text):
+        if re.match(r"https?:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize(("block", "how"), list(plugins()))
+def test_every_plugin_shown_answers(serve, block, how):  # noqa: F811
+    options = {
+        key: {name: tuple(spec) for name, spec in how.pop(key).items()}
+        for key in ("inputs", "outputs")
+        if key in how
+    }
+    ask, gives = how.pop("ask", {"IN": [1, 2, 3]}), how.pop("gives", {})
+    more = how.pop("options", {})
+    options = {"batch": 8, **options, **how}
+    served = serve(block, **options)
+    inputs = {}
+    for name, values in ask.items():
+        dtype = DataType.of(options.get("inputs", {"IN": ("FP32",)})[name][0])
+        array = np.array(values, object if dtype is DataType.BYTES else dtype.numpy())
+        inputs[name] = array[None] if options["batch"] else array
+    if "decoupled: true" in options.get("extra", ""):
+        results = list(served.core.stream(served.name, inputs, timeout=20, **more))
+    else:
+        results = [served.infer(inputs, **more)]
+    assert results
+    for name in gives or {"OUT": None}:
+        given = [np.asarray(result[name]).tolist() for result in results]
+        if gives:
+            assert given == (gives[name] if len(results) > 1 else [gives[name]])
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = set(_LINK.findall((ROOT / "README.md").read_text()))
+    assert [page.name for page in PAGES if f"docs/{page.name}" not in linked] == []
+
+
+def test_no_line_is_too_long_to_read():
+    for page in PAGES:
+        lines = page.read_text().splitlines()
+        assert [line for line in lines if len(line) > 150 and not line.startswith("|")] == [], page
