@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,13 @@ from triton_backend_sdk.tools.server import TritonServer
 
 PLUGIN = """
 import ctypes
+import logging
 import time
 
 from triton_backend_sdk import MemoryType, Response, hookimpl
+
+
+contexts = []
 
 
 @hookimpl
@@ -39,11 +45,13 @@ def hang(seconds, keep_gil):
 def execute(instance, requests):
     state = instance.model.state
     for request in requests:
+        contexts.append(request.trace.context)
         with request.trace.span("hang"):
             request.trace.report("asked")
             hang(request.parameters.get("seconds", 0), request.parameters.get("keep_gil", False))
         state.asked.increment()
         state.took.observe(request.parameters.get("seconds", 0))
+        logging.info("context %s", contexts[-1])
     return [Response({"OUT": request["IN"].numpy()}) for request in requests]
 """
 CONFIG = """
@@ -61,7 +69,7 @@ def trace_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, trace_file):
+def project(tmp_path_factory) -> Project:
     root = tmp_path_factory.mktemp("watched")
     (root / "watched").mkdir()
     (root / "watched" / "__init__.py").touch()
@@ -69,8 +77,12 @@ def server(tmp_path_factory, trace_file):
     (root / "pyproject.toml").write_text('[project]\nname = "watched"\n[tool.tbsdk]\nbackend = "watched"\n')
     (root / "model_repository" / "watched" / "1").mkdir(parents=True)
     (root / "model_repository" / "watched" / "config.pbtxt").write_text(CONFIG)
-    project = Project.find(root)
-    build_backend(project, root / "backends")
+    build_backend(Project.find(root), root / "backends")
+    return Project.find(root)
+
+
+@pytest.fixture(scope="module")
+def server(project, trace_file):
     flags = [
         "--model-control-mode=explicit",
         "--load-model=watched",
@@ -80,9 +92,14 @@ def server(tmp_path_factory, trace_file):
         "--trace-config=level=TIMESTAMPS",
         "--trace-config=rate=1",
     ]
-    running = TritonServer(project.model_repository, backend_directory=root / "backends", extra_args=flags)
-    with running as ready:
-        yield ready
+    with serve(project, flags) as running:
+        yield running
+
+
+def serve(project, flags):
+    return TritonServer(
+        project.model_repository, backend_directory=project.root / "backends", extra_args=flags
+    )
 
 
 def ask(server, **parameters):
@@ -164,5 +181,44 @@ def test_the_stack_is_shown_even_when_c_code_keeps_the_gil(server):
     wait_for(lambda: "C code kept the GIL: no Python ran for" in server.log_text())
 
 
-def test_it_ends_clean(server):
-    assert server.returncode is None
+def spans(body: bytes) -> dict[str, dict]:
+    """Give the spans of an OTLP request in JSON, by name."""
+    scopes = [scope for resource in json.loads(body)["resourceSpans"] for scope in resource["scopeSpans"]]
+    return {span["name"]: span for scope in scopes for span in scope["spans"]}
+
+
+def test_a_span_is_one_of_opentelemetrys(project):
+    bodies = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    collector = HTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=collector.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{collector.server_port}/v1/traces"
+    settings = ["mode=opentelemetry", f"opentelemetry,url={url}", "opentelemetry,bsp_schedule_delay=100"]
+    try:
+        flags = [f"--trace-config={setting}" for setting in [*settings, "level=TIMESTAMPS", "rate=1"]]
+        with serve(project, flags) as running:
+            ask(running, seconds=0.2)
+            wait_for(lambda: {"hang", "watched"} <= {name for body in bodies for name in spans(body)})
+            context = re.search(r"context \{'traceparent': '00-(\w{32})-(\w{16})-01'\}", running.log_text())
+    finally:
+        collector.shutdown()
+        thread.join()
+        collector.server_close()
+    shown = {name: span for body in bodies for name, span in spans(body).items()}
+    hang, model = shown["hang"], shown["watched"]
+    assert hang["parentSpanId"] == model["spanId"]
+    assert context is not None
+    assert (context[1], context[2]) == (model["traceId"], model["spanId"])
+    assert int(hang["endTimeUnixNano"]) - int(hang["startTimeUnixNano"]) >= 0.2e9
+    assert [event["name"] for event in hang["events"]] == ["hang_START", "asked", "hang_END"]

@@ -1,0 +1,1 @@
+"""The Triton backend traced_pipeline; its hooks are in plugin.py."""
