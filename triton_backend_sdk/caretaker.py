@@ -16,7 +16,7 @@ _IDLE_SECONDS = 10.0
 _TIDY_AT = 64
 
 
-class Call:
+class DelayedCall:
     """A call that is due some time. Cancelling it lets go of its function at once."""
 
     __slots__ = ("due", "function")
@@ -38,15 +38,15 @@ class Caretaker:
     """
 
     def __init__(self) -> None:
-        self._calls: list[tuple[float, int, Call]] = []
+        self._calls: list[tuple[float, int, DelayedCall]] = []
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._tidy_at = _TIDY_AT
 
-    def call_later(self, seconds: float, function: Callable[[], object]) -> Call:
-        """Call a function ``seconds`` from now; what it raises is logged."""
-        call = Call(time.monotonic() + seconds, function)
+    def call_later(self, seconds: float, function: Callable[[], object]) -> DelayedCall:
+        """DelayedCall a function ``seconds`` from now; what it raises is logged."""
+        call = DelayedCall(time.monotonic() + seconds, function)
         with self._changed:
             if len(self._calls) >= self._tidy_at:
                 self._tidy()
@@ -74,7 +74,7 @@ class Caretaker:
                 logger.exception("a delayed call failed")
             del function  # or it is held until the next one
 
-    def _next(self) -> Call | None:
+    def _next(self) -> DelayedCall | None:
         """Wait for the next call that is due; None when there was nothing for a while."""
         with self._changed:
             while True:

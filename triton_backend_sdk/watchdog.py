@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from triton_backend_sdk.caretaker import Call, Caretaker
+from triton_backend_sdk.caretaker import Caretaker, DelayedCall
 from triton_backend_sdk.errors import InvalidArgError
 from triton_backend_sdk.hookspecs import hookimpl
 
@@ -71,7 +71,7 @@ class Watchdog:
         self._gil_watch = gil_watch
         self._run: _Run | None = None
         self._told: _Run | None = None
-        self._look: Call | None = None
+        self._look: DelayedCall | None = None
         self._done = False
 
     @hookimpl(wrapper=True)
@@ -135,7 +135,7 @@ class _GilWatch:
     def __init__(self, caretaker: Caretaker) -> None:
         self._caretaker = caretaker
         self._limits: list[float] = []
-        self._next: Call | None = None
+        self._next: DelayedCall | None = None
         self._wound = 0.0
         self._lock = threading.Lock()
 
