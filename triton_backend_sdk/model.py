@@ -42,19 +42,12 @@ class Backend:
 
         See TRITONBACKEND_BackendExecutionPolicy.
         """
-        if self._api is None:
-            return ExecutionPolicy.BLOCKING
-        function, kind = self._api.lib.TRITONBACKEND_BackendExecutionPolicy, "TRITONBACKEND_ExecutionPolicy"
-        return ExecutionPolicy(self._api.get(function, self._handle, kind))
+        return ExecutionPolicy(0 if self._api is None else self._api.execution_policy(self._handle))
 
     @property
     def api_version(self) -> tuple[int, int]:
         """The server's version of the backend API; (0, 0) without a server. See TRITONBACKEND_ApiVersion."""
-        if self._api is None:
-            return 0, 0
-        major, minor = self._api.ffi.new("uint32_t *"), self._api.ffi.new("uint32_t *")
-        self._api.check(self._api.lib.TRITONBACKEND_ApiVersion(major, minor))
-        return int(major[0]), int(minor[0])
+        return (0, 0) if self._api is None else self._api.api_version()
 
 
 @dataclass(eq=False)

@@ -115,10 +115,7 @@ class ModelInstance:
 
         See TRITONBACKEND_ModelInstanceHostPolicy.
         """
-        if self._api is None:
-            return {}
-        function = self._api.lib.TRITONBACKEND_ModelInstanceHostPolicy
-        return dict(self._api.parse(self._api.get(function, self._handle, "TRITONSERVER_Message *")))
+        return dict(self._ask("host_policy") or {})
 
     @property
     def is_passive(self) -> bool:
@@ -126,22 +123,12 @@ class ModelInstance:
 
         See TRITONBACKEND_ModelInstanceIsPassive.
         """
-        if self._api is None:
-            return False
-        return bool(self._api.get(self._api.lib.TRITONBACKEND_ModelInstanceIsPassive, self._handle, "bool"))
+        return bool(self._ask("is_passive"))
 
     @property
     def profiles(self) -> list[str]:
         """The ``profile`` of its instance group. See TRITONBACKEND_ModelInstanceProfileName."""
-        if self._api is None:
-            return []
-        api, lib = self._api, self._api.lib
-        name = api.ffi.new("const char **")
-        found = []
-        for index in range(api.get(lib.TRITONBACKEND_ModelInstanceProfileCount, self._handle, "uint32_t")):
-            api.check(lib.TRITONBACKEND_ModelInstanceProfileName(self._handle, index, name))
-            found.append(api.ffi.string(name[0]).decode())
-        return found
+        return list(self._ask("profiles") or [])
 
     @property
     def secondary_devices(self) -> list[tuple[str, int]]:
@@ -149,15 +136,9 @@ class ModelInstance:
 
         See TRITONBACKEND_ModelInstanceSecondaryDeviceProperties.
         """
-        if self._api is None:
-            return []
-        api, lib = self._api, self._api.lib
-        kind, device = api.ffi.new("const char **"), api.ffi.new("int64_t *")
-        count = api.get(lib.TRITONBACKEND_ModelInstanceSecondaryDeviceCount, self._handle, "uint32_t")
-        found = []
-        for index in range(count):
-            api.check(
-                lib.TRITONBACKEND_ModelInstanceSecondaryDeviceProperties(self._handle, index, kind, device)
-            )
-            found.append((api.ffi.string(kind[0]).decode(), int(device[0])))
-        return found
+        return list(self._ask("secondary_devices") or [])
+
+    def _ask(self, question: str) -> Any:
+        """Ask a method of Api; None without a server, and once the instance has ended."""
+        with self._use:
+            return None if self._handle is None else getattr(self._api, question)(self._handle)

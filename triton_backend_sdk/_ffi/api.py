@@ -70,6 +70,48 @@ class Api:
         finally:
             self.check(self.lib.TRITONSERVER_MessageDelete(out[0]))
 
+    def api_version(self) -> tuple[int, int]:
+        """See TRITONBACKEND_ApiVersion."""
+        major, minor = self.ffi.new("uint32_t *"), self.ffi.new("uint32_t *")
+        self.check(self.lib.TRITONBACKEND_ApiVersion(major, minor))
+        return int(major[0]), int(minor[0])
+
+    def execution_policy(self, backend: Any) -> int:
+        """See TRITONBACKEND_BackendExecutionPolicy."""
+        function = self.lib.TRITONBACKEND_BackendExecutionPolicy
+        return int(self.get(function, backend, "TRITONBACKEND_ExecutionPolicy"))
+
+    def host_policy(self, instance: Any) -> dict[str, dict[str, str]]:
+        """See TRITONBACKEND_ModelInstanceHostPolicy; the instance owns the message."""
+        function = self.lib.TRITONBACKEND_ModelInstanceHostPolicy
+        return dict(self.parse(self.get(function, instance, "TRITONSERVER_Message *")))
+
+    def is_passive(self, instance: Any) -> bool:
+        """See TRITONBACKEND_ModelInstanceIsPassive."""
+        return bool(self.get(self.lib.TRITONBACKEND_ModelInstanceIsPassive, instance, "bool"))
+
+    def profiles(self, instance: Any) -> list[str]:
+        """See TRITONBACKEND_ModelInstanceProfileName."""
+        lib, name = self.lib, self.ffi.new("const char **")
+        found = []
+        for index in range(self.get(lib.TRITONBACKEND_ModelInstanceProfileCount, instance, "uint32_t")):
+            self.check(lib.TRITONBACKEND_ModelInstanceProfileName(instance, index, name))
+            found.append(self.ffi.string(name[0]).decode())
+        return found
+
+    def secondary_devices(self, instance: Any) -> list[tuple[str, int]]:
+        """See TRITONBACKEND_ModelInstanceSecondaryDeviceProperties."""
+        lib, kind, device = self.lib, self.ffi.new("const char **"), self.ffi.new("int64_t *")
+        found = []
+        for index in range(
+            self.get(lib.TRITONBACKEND_ModelInstanceSecondaryDeviceCount, instance, "uint32_t")
+        ):
+            self.check(
+                lib.TRITONBACKEND_ModelInstanceSecondaryDeviceProperties(instance, index, kind, device)
+            )
+            found.append((self.ffi.string(kind[0]).decode(), int(device[0])))
+        return found
+
     def serves(self, model: Any, name: str, version: int) -> bool:
         """Tell whether a server takes requests for a model.
 
