@@ -126,6 +126,9 @@ def test_what_an_instance_is(with_table):
     assert idle.is_passive
     assert (idle.profiles, idle.secondary_devices) == ([], [])
 
+    served.core.unload(served.name)
+    assert (work.host_policy, work.profiles, work.is_passive) == ({}, [], False)
+
 
 def has_cuda_device():
     try:
