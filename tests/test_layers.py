@@ -24,9 +24,9 @@ ALLOWED = {
 ORDER = [
     "_version", "errors", "enums", "dtypes", "gpu", "memory", "deadline", "tensor", "trace", "sender", "request",
     "response", "ragged", "batch_io", "batch_plan", "batched", "specs", "parameters", "memory_usage", "metric_registry",
-    "metrics", "calls", "server_control", "server", "model", "model_instance", "placement", "failure", "event_loop", "execution",
+    "metrics", "calls", "server_control", "server", "model", "model_instance", "placement", "failure", "event_loop", "instance_thread", "execution",
     "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker", "watchdog", "loading",
-    "plugins", "instance_thread", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
+    "plugins", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.

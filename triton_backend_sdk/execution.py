@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.errors import InternalError, InvalidArgError
 from triton_backend_sdk.event_loop import EventLoop, Job
+from triton_backend_sdk.instance_thread import wants_own_thread
 
 if TYPE_CHECKING:
     from triton_backend_sdk.model_instance import ModelInstance
@@ -59,6 +60,11 @@ def adapt(
     asynchronous = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
     if not asynchronous and "request" not in names:
         return function
+    if asynchronous and wants_own_thread(instance.model):
+        raise InvalidArgError(
+            f"an async execute runs on the model's event loop, not on a thread of the instance's: take the "
+            f"parameter 'instance_thread' out of the config of model '{instance.model.name}'"
+        )
     call = functools.partial(function, instance=instance) if "instance" in names else function
     if asynchronous:
         concurrent = _Concurrent(call, instance, loop(), describe, single="request" in names)

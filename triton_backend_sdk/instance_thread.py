@@ -8,13 +8,15 @@ runs both, and ``warmup`` and ``finalize``, on one thread of the instance's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triton_backend_sdk.errors import InvalidArgError, UnavailableError
-from triton_backend_sdk.model import Model
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.model import Model
 
 T = TypeVar("T")
 
@@ -83,6 +85,36 @@ class InstanceThread:
         self._calls.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+
+class _Stream:
+    """A generator of responses, each made on the instance's thread; a batch comes between two of them."""
+
+    def __init__(self, thread: InstanceThread, responses: Iterator[Any]) -> None:
+        self._thread = thread
+        self._responses = responses
+
+    def __iter__(self) -> _Stream:
+        return self
+
+    def __next__(self) -> Any:
+        return self._thread.call(next, self._responses)
+
+    def close(self) -> None:
+        if hasattr(self._responses, "close"):
+            self._thread.call(self._responses.close)
+
+
+def streams_on(thread: InstanceThread, execute: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    """Let the generators that ``execute`` gives run on the thread too, not on that which sends for them."""
+
+    def call(requests: list[Any]) -> Any:
+        given = execute(requests)
+        if not isinstance(given, (list, tuple)):
+            return given
+        return [_Stream(thread, item) if isinstance(item, Iterator) else item for item in given]
+
+    return call
 
 
 def _work(calls: SimpleQueue[_Call | None]) -> None:

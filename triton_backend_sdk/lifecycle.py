@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from triton_backend_sdk.enums import InstanceGroupKind
-from triton_backend_sdk.instance_thread import InstanceThread, wants_own_thread
+from triton_backend_sdk.instance_thread import InstanceThread, streams_on, wants_own_thread
 from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.plugins import Execute, Plugin, execute_caller
 from triton_backend_sdk.readiness import Readiness, Tell
@@ -49,7 +49,11 @@ class InstanceLife:
         """Give what is called with a batch; ``prepare`` wraps what runs on the instance's thread."""
         execute = prepare(_waiting(self.instance, execute_caller(self._manager, self.instance)))
         thread = self._thread
-        return execute if thread is None else lambda requests: thread.call(execute, requests)
+        if thread is None:
+            return execute
+        if self.instance.model.decoupled:
+            execute = streams_on(thread, execute)
+        return lambda requests: thread.call(execute, requests)
 
     def tell_own_thread(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function there, where the instance has a thread of its own."""

@@ -188,6 +188,49 @@ def test_slow_log_and_wrappers_see_the_batch(serve):
     assert "['seven'] took" in served.log
 
 
+DECOUPLED = "model_transaction_policy { decoupled: true }"
+
+
+def test_a_stream_runs_on_the_instances_thread_and_batches_come_between(serve):
+    served = serve(
+        """
+        import sqlite3, threading
+        closed = []
+        @hookimpl
+        def initialize(instance):
+            instance.state.database = sqlite3.connect(":memory:")
+        @hookimpl
+        def execute(instance, request):
+            try:
+                for i in range(3):
+                    [[n]] = instance.state.database.execute("select ?", [i])
+                    yield Response({"OUT": np.full(1, n, np.float32)})
+                if request.id == "fail":
+                    raise InvalidArgError("no more")
+            finally:
+                closed.append(threading.current_thread())
+        @hookimpl
+        def finalize(instance):
+            instance.state.database.close()
+        """,
+        parameters=OWN,
+        extra=DECOUPLED,
+    )
+    streams = [served.core.stream(served.name, {"IN": X}, timeout=10) for _ in range(4)]
+    for stream in streams:
+        assert [response["OUT"][0] for response in stream] == [0, 1, 2]
+    with pytest.raises(InvalidArgError, match="no more"):
+        list(served.core.stream(served.name, {"IN": X}, request_id="fail", timeout=10))
+    assert [thread.name for thread in served.module.closed] == [f"{served.name}_0_0"] * 5
+
+
+@pytest.mark.parametrize("kind", ["async def execute(requests): ...", "async def execute(request): ..."])
+def test_an_async_execute_has_a_thread_already(serve, kind):
+    served = serve(f"@hookimpl\n{kind}", parameters=OWN, load=False)
+    with pytest.raises(InvalidArgError, match="runs on the model's event loop"):
+        served.core.load(served.name)
+
+
 def test_a_misspelt_parameter_fails_the_load(serve):
     served = serve(NOTE_THREADS, parameters={"instance_thread": "mine"}, load=False)
     with pytest.raises(InvalidArgError, match="it must be 'own' or 'triton'"):
