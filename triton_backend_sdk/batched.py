@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 from weakref import ref
 
 from triton_backend_sdk.batch_plan import BatchPlan, respond, split, split_ragged
 from triton_backend_sdk.errors import InternalError
+from triton_backend_sdk.hook_shapes import Hook, async_execute_hook, execute_hook
 from triton_backend_sdk.ragged import Ragged
 from triton_backend_sdk.response import Response
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from triton_backend_sdk.request import Request
 
 Function = Callable[..., Mapping[str, Any]]
-Hook = Callable[..., list[Response]]
+#: Indices of requests, the function's arguments, and what makes responses of its result.
+_Call = tuple[list[int], tuple[Any, ...], Callable[[Any], list[Response]]]
 
 
 @overload
@@ -47,11 +49,11 @@ def batched(
         def execute(inputs):                      # {"IN": array of all requests' rows}
             return {"OUT": model(inputs["IN"])}   # as many rows; split back as views
 
-    It may also take ``instance`` before, ``requests`` after (those whose rows these are), and ``self`` in a
-    class. Inputs are read-only views of Triton's memory when the batch is one request, and one new array
-    otherwise. Requests whose inputs differ in name or in anything but the first dimension are called for
-    apart. Arrays that the config calls ``batch_input`` are among the inputs, and outputs that it calls
-    ``batch_output`` are split as it says.
+    It may be ``async``. It may also take ``instance`` before, ``requests`` after (whose rows these are), and
+    ``self`` in a class. Inputs are read-only views of Triton's memory when the batch is one request, and one
+    new array otherwise. Requests whose inputs differ in name or in anything but the first dimension are
+    called for apart. Arrays that the config calls ``batch_input`` are among the inputs, and outputs that it
+    calls ``batch_output`` are split as it says.
 
     :param ragged: inputs whose rows may differ in length come as one :class:`Ragged`: their names, or True
         for those with ``allow_ragged_batch``. A Ragged among the outputs is split by its rows.
@@ -69,7 +71,7 @@ def _batched(function: Function, *, ragged: bool | Iterable[str], defaults: Mapp
     gives_requests = "requests" in wanted
     if not isinstance(ragged, bool):
         ragged = (ragged,) if isinstance(ragged, str) else tuple(ragged)
-    #: The last model and its plan: a function seldom serves two; a WeakKeyDictionary costs thrice as much.
+    # The last model and its plan: a function seldom serves two; a WeakKeyDictionary costs thrice as much.
     latest: tuple[Callable[[], Model | None], BatchPlan | None] = (lambda: None, None)
 
     def plan_of(requests: list[Request]) -> BatchPlan | None:
@@ -85,66 +87,53 @@ def _batched(function: Function, *, ragged: bool | Iterable[str], defaults: Mapp
 
     def run(requests: list[Request], *before: Any) -> list[Response]:
         plan = plan_of(requests)
-        if plan is not None and not plan.plain:
-            return run_planned(plan, requests, *before)
+        if len(requests) == 1 and (plan is None or plan.plain):  # the most frequent batch of all
+            inputs = _concatenate(requests)
+            outputs = function(*before, inputs, requests) if gives_requests else function(*before, inputs)
+            return _split(outputs, requests, plan)
         responses: list[Response] = [Response()] * len(requests)
-        for members in _groups(requests):
-            chosen = [requests[i] for i in members]
-            more = (chosen,) if gives_requests else ()
-            outputs = function(*before, _concatenate(chosen), *more)
-            for i, response in zip(members, _split(outputs, chosen, plan), strict=True):
+        for members, arguments, share in _calls(requests, plan, gives_requests):
+            outputs = function(*before, *arguments)
+            for i, response in zip(members, share(outputs), strict=True):
                 responses[i] = response
         return responses
 
-    def run_planned(plan: BatchPlan, requests: list[Request], *before: Any) -> list[Response]:
-        arrays = [plan.arrays(request) for request in requests]
-        groups: dict[Any, list[int]] = {}
-        for i, found in enumerate(arrays):
-            groups.setdefault(plan.key(found), []).append(i)
+    async def run_async(requests: list[Request], *before: Any) -> list[Response]:
+        plan = plan_of(requests)
         responses: list[Response] = [Response()] * len(requests)
-        for members in groups.values():
-            chosen, batch = [requests[i] for i in members], [arrays[i] for i in members]
-            more = (chosen,) if gives_requests else ()
-            outputs = function(*before, plan.gather(batch), *more)
-            for i, response in zip(members, plan.scatter(outputs, chosen, batch), strict=True):
+        for members, arguments, share in _calls(requests, plan, gives_requests):
+            outputs = await function(*before, *arguments)  # type: ignore[misc]
+            for i, response in zip(members, share(outputs), strict=True):
                 responses[i] = response
         return responses
 
-    return _with_signature(function, wanted, run)
+    if inspect.iscoroutinefunction(function):
+        return async_execute_hook(function, wanted, run_async)
+    return execute_hook(function, wanted, run)
 
 
-def _with_signature(function: Function, wanted: tuple[str, ...], run: Callable[..., list[Response]]) -> Hook:
-    """Spell out each shape of a hook's signature: pluggy reads it."""
-    if wanted[:2] == ("self", "instance"):
+def _calls(requests: list[Request], plan: BatchPlan | None, gives_requests: bool) -> Iterator[_Call]:
+    """Give what is to be called for a batch: which requests, with what, and how the result is split."""
+    if plan is not None and not plan.plain:
+        yield from _planned_calls(requests, plan, gives_requests)
+        return
+    for members in _groups(requests):
+        chosen = [requests[i] for i in members]
+        inputs = _concatenate(chosen)
+        arguments = (inputs, chosen) if gives_requests else (inputs,)
+        yield members, arguments, functools.partial(_split, requests=chosen, plan=plan)
 
-        @functools.wraps(function)
-        def method_with_instance(self: Any, instance: Any, requests: list[Request]) -> list[Response]:
-            return run(requests, self, instance)
 
-        wrapper: Hook = method_with_instance
-    elif wanted[:1] == ("self",):
-
-        @functools.wraps(function)
-        def method(self: Any, requests: list[Request]) -> list[Response]:
-            return run(requests, self)
-
-        wrapper = method
-    elif wanted[:1] == ("instance",):
-
-        @functools.wraps(function)
-        def with_instance(instance: Any, requests: list[Request]) -> list[Response]:
-            return run(requests, instance)
-
-        wrapper = with_instance
-    else:
-
-        @functools.wraps(function)
-        def plain(requests: list[Request]) -> list[Response]:
-            return run(requests)
-
-        wrapper = plain
-    del wrapper.__wrapped__  # type: ignore[attr-defined]  # else inspect sees the inner signature
-    return wrapper
+def _planned_calls(requests: list[Request], plan: BatchPlan, gives_requests: bool) -> Iterator[_Call]:
+    arrays = [plan.arrays(request) for request in requests]
+    groups: dict[Any, list[int]] = {}
+    for i, found in enumerate(arrays):
+        groups.setdefault(plan.key(found), []).append(i)
+    for members in groups.values():
+        chosen, batch = [requests[i] for i in members], [arrays[i] for i in members]
+        inputs = plan.gather(batch)
+        arguments = (inputs, chosen) if gives_requests else (inputs,)
+        yield members, arguments, functools.partial(plan.scatter, requests=chosen, batch=batch)
 
 
 def _groups(requests: list[Request]) -> list[list[int]]:

@@ -339,3 +339,29 @@ def test_the_guides_plugins_work(serve, plugin):
 
     for array, result in zip(given, exchange(served, [{"IN": array} for array in given]), strict=True):
         assert result.tolist() in (array.tolist(), (array * 2).tolist())
+
+
+@pytest.mark.parametrize("rule", [{}, {"max_batch_elements": "10"}])
+def test_async_batches_run_at_the_same_time(serve, rule):
+    source = """
+        import asyncio
+        running, most, sizes = 0, 0, []
+        @hookimpl
+        @batched(ragged=True)
+        async def execute(instance, inputs):
+            global running, most
+            running, sizes[:] = running + 1, [*sizes, inputs["IN"].values.size]
+            most = max(most, running)
+            await asyncio.sleep(0.1)
+            running -= 1
+            return {"OUT": inputs["IN"].like(inputs["IN"].values * 2)}
+        """
+    served = serve(
+        source, RAGGED, OUT, settings="batcher = true\n", parameters=rule, batch=2, extra=DELAYED["extra"]
+    )
+    given = [ramp(4) for _ in range(6)]
+
+    for array, result in zip(given, exchange(served, [{"IN": array} for array in given]), strict=True):
+        assert result.tolist() == (array * 2).tolist()
+    assert served.module.sizes == [8, 8, 8]
+    assert served.module.most == 3

@@ -406,3 +406,85 @@ def test_a_copy_of_the_library_serves_as_well(serve):
 
     assert served.module.batches == [[2, 2], [2]]
     assert "not used" not in served.log
+
+
+def test_requests_that_expire_in_the_queue_hold_nobody_up(serve):
+    hook = """
+    @hookimpl
+    def batch_include(batch, request):
+        batch.sum = getattr(batch, "sum", 0) + request["IN"].shape[1]
+        return batch.sum <= 4
+    """
+    policy = "default_queue_policy { timeout_action: REJECT default_timeout_microseconds: 1000000 }"
+    extra = f"dynamic_batching {{ max_queue_delay_microseconds: 20000 {policy} }}"
+    served = serve(SLOW + hook, RAGGED, batch=64, extra=extra)
+
+    futures = [served.send({"IN": tokens(3)}) for _ in range(6)]
+    time.sleep(1.5)
+    served.module.gate.set()
+    failed = [str(error) for future in futures if (error := future.exception(10)) is not None]
+
+    assert failed
+    assert set(failed) == {"Request timeout expired"}
+    for _ in range(3):
+        served.infer({"IN": tokens(3)})
+    assert all(sum(batch) <= 4 for batch in served.module.batches)
+
+
+def test_priorities_and_preferred_sizes(serve):
+    extra = """dynamic_batching { max_queue_delay_microseconds: 200000 preferred_batch_size: [ 2, 4 ]
+        priority_levels: 2 default_priority_level: 2 }"""
+    served = serve(
+        RECORD,
+        RAGGED,
+        settings="batcher = true\n",
+        parameters={"max_batch_elements": "9"},
+        batch=8,
+        extra=extra,
+    )
+
+    futures = [
+        served.core.infer_async(served.name, {"IN": tokens(width)}, priority=1 + width % 2)
+        for width in (3, 4, 5) * 20
+    ]
+    for future in futures:
+        future.result(10)
+
+    assert all(sum(batch) <= 9 for batch in served.module.batches), served.module.batches
+    assert sum(map(len, served.module.batches)) == 60
+
+
+def test_what_fails_in_one_of_several_batches_fails_there_alone(serve):
+    """Of a batch that Triton filled up while it waited, and that was taken apart before execute."""
+    source = """
+    import threading
+    batches, gate = [], threading.Event()
+    @hookimpl
+    def execute(requests):
+        gate.wait(10)
+        batches.append([request["IN"].shape[1] for request in requests])
+        if 7 in batches[-1]:
+            raise ValueError("seven")
+        if 8 in batches[-1]:
+            return None
+        return [Response({"OUT": request["IN"]}) for request in requests]
+    """
+    served = serve(
+        source,
+        RAGGED,
+        settings="batcher = true\n",
+        parameters={"max_batch_elements": "10"},
+        batch=64,
+        extra="dynamic_batching { }",
+    )
+    futures = []
+    for width in (1, 5, 7, 8, 6):
+        futures.append(served.send({"IN": tokens(width)}))
+        time.sleep(0.05)
+    served.module.gate.set()
+
+    found = [future.exception(10) for future in futures]
+
+    assert [error is None for error in found] == [True, True, False, False, True]
+    assert "seven" in str(found[2])
+    assert "execute returned NoneType" in str(found[3])

@@ -1,3 +1,6 @@
+import asyncio
+import inspect
+
 import numpy as np
 import pytest
 
@@ -89,3 +92,30 @@ def test_a_batch_can_be_executed():
     with FakeHost(Ragged, {**CONFIG, "parameters": RULE}) as host:
         [batch, _] = host.batches([{"IN": np.ones((1, width), np.float32)} for width in (4, 5, 6)])
         assert [result["OUT"].shape for result in host.execute(batch)] == [(1, 4), (1, 5)]
+
+
+def test_an_async_function_makes_an_async_hook():
+    calls = []
+
+    @batched
+    async def one(inputs):
+        await asyncio.sleep(0)
+        calls.append(inputs["IN"].shape)
+        return {"OUT": inputs["IN"] * 2}
+
+    class Several:
+        @batched(ragged=True)
+        async def execute(self, instance, inputs, requests):
+            assert (instance, len(requests)) == ("it", 2)
+            return {"OUT": inputs["IN"]}
+
+    with FakeHost(Plain, CONFIG) as host:
+        requests = [host.request({"IN": np.ones((1, width), np.float32)}) for width in (1, 2, 1)]
+        assert inspect.iscoroutinefunction(one)
+        responses = asyncio.run(one(requests))
+        ragged = asyncio.run(Several().execute("it", requests[:2]))
+
+    assert sorted(calls) == [(1, 2), (2, 1)]
+    assert [response.outputs["OUT"].tolist() for response in responses] == [[[2]], [[2, 2]], [[2]]]
+    assert [response.outputs["OUT"].shape for response in ragged] == [(1, 1), (1, 2)]
+    assert list(inspect.signature(Several.execute).parameters) == ["self", "instance", "requests"]
