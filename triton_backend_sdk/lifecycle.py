@@ -9,7 +9,7 @@ from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.instance_thread import InstanceThread, streams_on, wants_own_thread
 from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.plugins import Execute, Plugin, execute_caller
-from triton_backend_sdk.readiness import Readiness, Tell
+from triton_backend_sdk.readiness import Readiness, Tell, why_not_ready
 from triton_backend_sdk.watchdog import Watchdogs
 
 T = TypeVar("T")
@@ -66,6 +66,10 @@ class InstanceLife:
         if hook.get_hookimpls():
             self._readiness = Readiness(hook, self.instance, tell)
             self._readiness.start()
+
+    def not_ready(self) -> str | None:
+        """Ask ``is_ready`` now: why the instance takes no requests, or None."""
+        return why_not_ready(self._manager.hook.is_ready, self.instance)
 
     def stop(self) -> None:
         """Take the instance down; what finalize raises is raised when all is done."""

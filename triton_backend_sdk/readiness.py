@@ -61,7 +61,7 @@ class Readiness:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            message = self._ask()
+            message = why_not_ready(self._hook, self._instance)
             self._log(message)
             self._say(message, self._interval + self._limit)
             self._answered.set()
@@ -72,13 +72,6 @@ class Readiness:
             if self._tell is not None:
                 self._tell(message, seconds)
 
-    def _ask(self) -> str | None:
-        try:
-            answers = [_waited(answer) for answer in self._hook(instance=self._instance)]
-        except BaseException as error:  # nothing may end this thread
-            return f"is_ready raised: {describe(error)[1]}"
-        return None if all(answer is None or answer for answer in answers) else "is_ready returned False"
-
     def _log(self, message: str | None) -> None:
         if message == self._said:
             return
@@ -87,6 +80,15 @@ class Readiness:
             self._instance.logger.info("%s: ready again", self._instance.name)
         else:
             self._instance.logger.warning("%s: not ready: %s", self._instance.name, message)
+
+
+def why_not_ready(hook: Callable[..., list[Any]], instance: ModelInstance) -> str | None:
+    """Ask once; None means ready."""
+    try:
+        answers = [_waited(answer) for answer in hook(instance=instance)]
+    except BaseException as error:  # nothing may end the thread that asks
+        return f"is_ready raised: {describe(error)[1]}"
+    return None if all(answer is None or answer for answer in answers) else "is_ready returned False"
 
 
 def _waited(answer: Any) -> Any:

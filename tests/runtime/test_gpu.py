@@ -140,6 +140,26 @@ def test_a_tensor_of_the_device_is_an_output(serve, cuda, monkeypatch):
     assert served.infer({"IN": X})["OUT"].tolist() == X.tolist()
 
 
+def test_an_array_of_the_device_is_asked_to_let_the_default_stream_wait(serve, cuda, monkeypatch):
+    on_gpu(monkeypatch, X)
+    served = serve(
+        """
+        asked = []
+        class Array:
+            def __init__(self, tensor):
+                self.tensor = tensor
+            def __dlpack__(self, **how):
+                asked.append(how)
+                return self.tensor.__dlpack__(**how)
+        @hookimpl
+        def execute(requests):
+            return [Response({"OUT": Array(requests[0]["IN"])})]
+        """
+    )
+    assert served.infer({"IN": X})["OUT"].tolist() == X.tolist()
+    assert served.module.asked == [{"max_version": (1, 0)}, {"stream": 1}]
+
+
 @pytest.fixture
 def device_outputs(monkeypatch):
     """Let the front end put outputs into device memory; give what was wished and what was written."""

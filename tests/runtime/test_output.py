@@ -172,8 +172,9 @@ def test_what_cannot_be_an_output_is_said_clearly_and_the_next_request_works(ser
         class OnGpu(NullData):
             device = 2
             def __dlpack__(self, **kwargs):
-                super().__dlpack__()
-                self.t.data = 4096
+                if not hasattr(self, "t"):  # it is asked twice
+                    super().__dlpack__()
+                    self.t.data = 4096
                 return new(ctypes.addressof(self.t), NAME, None)
         class OnNpu(NullData):
             device = 16

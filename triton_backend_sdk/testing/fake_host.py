@@ -118,6 +118,10 @@ class FakeHost:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def not_ready(self) -> str | None:
+        """Ask the is_ready hook: give why the instance takes no requests, or None where it does."""
+        return self._life.not_ready()
+
     def close(self) -> None:
         """Call finalize and model_finalize; harmless when done already."""
         if not self._open:

@@ -114,6 +114,22 @@ static TRITONSERVER_DataType datatype(const dl_tensor* tensor)
   return TRITONSERVER_TYPE_INVALID;
 }
 
+// Asked again for CUDA's default stream, by its number, the producer makes that wait for its own work: not all do so
+// unasked, and others than CUDA's take no stream at all. device_copy copies on that stream.
+static bool wait_for_producer(PyObject* value)
+{
+  PyObject* method = PyObject_GetAttr(value, tb_py.str_dlpack);
+  PyObject* none = PyTuple_New(0);
+  PyObject* stream = Py_BuildValue("{s:i}", "stream", 1);
+  PyObject* capsule = method && none && stream ? PyObject_Call(method, none, stream) : NULL;
+  bool waited = capsule != NULL;
+  Py_XDECREF(capsule);
+  Py_XDECREF(stream);
+  Py_XDECREF(none);
+  Py_XDECREF(method);
+  return waited;
+}
+
 // The capsule is kept, unconsumed, while the data is copied from it: its own destructor frees it then.
 bool tb_dlpack_import(tb_source* source, PyObject* value)
 {
@@ -125,7 +141,8 @@ bool tb_dlpack_import(tb_source* source, PyObject* value)
     if (managed->version.major == 1) tensor = &managed->tensor;
   } else if (PyCapsule_IsValid(capsule, "dltensor")) tensor = &((dl_legacy*)PyCapsule_GetPointer(capsule, "dltensor"))->tensor;
   if (tensor == NULL) return tb_raise(tb_py.internal_error, "its __dlpack__ gave no capsule of DLPack 1.x or older") != NULL;
-  if (tensor->device.type == CUDA) {  // made ready for CUDA's default stream, as no other was asked for; device_copy uses that
+  if (tensor->device.type == CUDA) {
+    if (!wait_for_producer(value)) return false;
     source->memory_type = TRITONSERVER_MEMORY_GPU;
     source->memory_type_id = tensor->device.id;
   } else if (tensor->device.type != CPU && tensor->device.type != CUDA_HOST)

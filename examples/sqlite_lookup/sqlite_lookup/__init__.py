@@ -1,0 +1,1 @@
+"""A Triton backend that looks products up in a SQLite database."""
