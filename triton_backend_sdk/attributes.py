@@ -12,6 +12,7 @@ from typing import Any
 
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.enums import ExecutionPolicy
+from triton_backend_sdk.errors import InvalidArgError
 from triton_backend_sdk.specs import kind_of
 
 
@@ -22,10 +23,15 @@ def read_settings(directory: Path) -> dict[str, str]:
 
 
 def set_policy(api: Api, backend: Any, settings: dict[str, str]) -> None:
-    """See TRITONBACKEND_BackendSetExecutionPolicy; Triton's default stays where nothing is set."""
+    """See TRITONBACKEND_BackendSetExecutionPolicy; Triton's default stays where nothing is set.
+
+    :raises InvalidArgError: there is no such policy: somebody changed what ``tbsdk build`` wrote.
+    """
     name = settings.get("execution-policy")
     if name is not None:
-        policy = ExecutionPolicy[name.upper().replace("-", "_")]
+        policy = ExecutionPolicy.__members__.get(name.upper().replace("-", "_"))
+        if policy is None:
+            raise InvalidArgError(f"tbsdk.conf has execution-policy={name}; build again: tbsdk build")
         api.check(api.lib.TRITONBACKEND_BackendSetExecutionPolicy(backend, policy))
 
 

@@ -62,6 +62,16 @@ def test_nothing_changed_takes_under_a_second(project):
     assert time.perf_counter() - start < 1
 
 
+def test_a_key_of_tool_tbsdk_that_is_wrong(project):
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('[tool.tbsdk.execution-policy]\nis = "fast"\n')
+
+    with pytest.raises(HandledError, match=r"execution-policy is .* it can be blocking or device-blocking"):
+        run(["build", str(project)])
+
+    assert not (project / "build").exists()
+
+
 def test_no_project(tmp_path):
     with pytest.raises(HandledError, match="no backend project in"):
         run(["build", str(tmp_path)])

@@ -106,6 +106,26 @@ def test_the_execution_policy_is_set(with_table, table, policy):
     assert backend.api_version >= (1, 19)
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("execution-policy=parallel", "tbsdk.conf has execution-policy=parallel; build again: tbsdk build"),
+        ("preferred-instance-groups=[", None),  # Triton asks, and does not look at an error
+    ],
+)
+def test_a_damaged_tbsdk_conf(with_table, line, said):
+    served = with_table("", CPU)
+    with (served.backends / served.name / "tbsdk.conf").open("a") as file:
+        file.write(line + "\n")
+
+    if said:
+        with pytest.raises(InvalidArgError, match=said):
+            served.core.load(served.name)
+    else:
+        served.core.load(served.name)
+        assert "backend_attribute: " in served.log
+
+
 def test_what_an_instance_is(with_table):
     group = """instance_group [
       { name: "work" kind: KIND_CPU profile: [ "0", "1" ] host_policy: "near"
