@@ -132,7 +132,7 @@ static tb_waited sleep_until(tb_call* call, uint64_t until)
   struct timespec time = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
   int slept = 0;
   pthread_mutex_lock(&call->lock);
-  while (!tb_call_ready(call) && !call->cancelled && slept != ETIMEDOUT) slept = pthread_cond_timedwait(&call->changed, &call->lock, &time);
+  while (until != 0 && !tb_call_ready(call) && !call->cancelled && slept != ETIMEDOUT) slept = pthread_cond_timedwait(&call->changed, &call->lock, &time);
   tb_waited waited = tb_call_ready(call) ? TB_READY : call->cancelled ? TB_CANCELLED : TB_NOT_YET;
   pthread_mutex_unlock(&call->lock);
   return waited;
