@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
     from triton_backend_sdk.calls import Call, InferResponse, Stream
 
-#: tb_call_kind of call.h.
-_INFER, _START, _AWAIT, _STREAM = range(4)
 _SEQUENCE_START, _SEQUENCE_END = 1, 2
+
+
+class Kind:
+    """How a call is waited for: tb_call_kind of call.h."""
+
+    INFER, START, AWAIT, STREAM = range(4)
+
+
 #: What a call without options passes on, in the order of call_start.c.
 _DEFAULTS = (None, None, "", 0, 0, 0, 0, 0, 0, None)
 
@@ -71,38 +77,38 @@ class Server(ServerControl):
         :raises InternalError: the model is decoupled and gave none or several; or an event loop runs in this
             thread, which would stand still: await :meth:`infer_async` there.
         """
-        response: InferResponse = self._start(_INFER, model, inputs, options).result()
+        response: InferResponse = self._start(Kind.INFER, model, inputs, options).result()
         return response
 
     async def infer_async(
         self, model: str, inputs: Mapping[str, Any] | Request, **options: Unpack[CallOptions]
     ) -> InferResponse:
         """Call a model and await its response; cancelling the task cancels the call."""
-        response: InferResponse = await self._start(_AWAIT, model, inputs, options)
+        response: InferResponse = await self._start(Kind.AWAIT, model, inputs, options)
         return response
 
     def start(self, model: str, inputs: Mapping[str, Any] | Request, **options: Unpack[CallOptions]) -> Call:
         """Begin a call, and do something else meanwhile, such as beginning others."""
-        call: Call = self._start(_START, model, inputs, options)
+        call: Call = self._start(Kind.START, model, inputs, options)
         return call
 
     def stream(
         self, model: str, inputs: Mapping[str, Any] | Request, **options: Unpack[CallOptions]
     ) -> Stream:
         """Call a model that gives any number of responses: for ``for`` and ``async for``."""
-        stream: Stream = self._start(_STREAM, model, inputs, options)
+        stream: Stream = self._start(Kind.STREAM, model, inputs, options)
         return stream
 
     def _start(self, kind: int, model: str, inputs: Any, options: CallOptions) -> Any:
         self._open()
         if type(inputs) is not dict and not isinstance(inputs, Request):
             inputs = dict(inputs)
-        more = _arguments(**options) if options else _DEFAULTS
+        more = arguments(**options) if options else _DEFAULTS
         version = options.get("version", -1)
         return self._api.hot.start(kind, self._address, self._manager, model, version, inputs, *more)
 
 
-def _arguments(
+def arguments(
     *,
     version: int = -1,  # goes another way
     outputs: Sequence[str] | None = None,
@@ -117,6 +123,7 @@ def _arguments(
     memory: MemoryType | tuple[MemoryType, int] = MemoryType.CPU,
     parent: Request | None = None,
 ) -> tuple[Any, ...]:
+    """Give the options in the order of call_start.c."""
     if timeout is not None and not timeout > 0:
         raise InternalError(f"a call's timeout is a number of seconds above 0, not {timeout!r}")
     flags = int(flags) | sequence_start * _SEQUENCE_START | sequence_end * _SEQUENCE_END

@@ -27,6 +27,7 @@ from triton_backend_sdk.testing.fake_input import check_inputs
 from triton_backend_sdk.testing.fake_memory import FakePool
 from triton_backend_sdk.testing.fake_metrics import FakeStore
 from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
+from triton_backend_sdk.testing.fake_server import FakeModel, FakeServer
 from triton_backend_sdk.testing.fake_tensor import FakeRequest
 from triton_backend_sdk.testing.fake_trace import FakeTrace
 from triton_backend_sdk.tools.config_text import parse_config
@@ -52,6 +53,8 @@ class FakeHost:
     :param version: the model's version.
     :param kind: what the instance runs on.
     :param device_id: the device of a GPU instance.
+    :param models: what ``model.server`` calls, by name: functions from a dict of arrays to one, generators of
+        dicts for decoupled models. ``host.server.calls`` tells what was called.
     :raises TritonError: model_initialize or initialize raised; code and message are what the server reports.
     """
 
@@ -66,6 +69,7 @@ class FakeHost:
         version: int = 1,
         kind: InstanceGroupKind = InstanceGroupKind.CPU,
         device_id: int = 0,
+        models: Mapping[str, FakeModel] | None = None,
     ) -> None:
         module = _module(plugin)
         parsed = read_config(config)
@@ -88,6 +92,7 @@ class FakeHost:
             backend=backend,
             metrics=Metrics(MetricRegistry(self.metrics), name, version),
         )
+        self.server = self.model.server = FakeServer(models or {})
         self.instance = ModelInstance(
             name=f"{name}_0", kind=kind, device_id=device_id, model=self.model, _pool=FakePool()
         )

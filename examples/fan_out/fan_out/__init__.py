@@ -1,0 +1,1 @@
+"""The Triton backend fan_out; its hooks are in plugin.py."""
