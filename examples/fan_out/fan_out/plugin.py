@@ -1,7 +1,7 @@
 """Ask two models about the same texts at the same time, and merge what they say.
 
-The model ``moderation`` calls ``shouting`` and ``rudeness``. To have the project in one piece these are models
-of this very backend, told apart by a parameter; they could be of any.
+The model ``moderation`` calls ``shouting`` and ``rudeness``. To have the project in one piece, these are
+models of this very backend, told apart by a parameter; they could be of any.
 """
 
 import re
