@@ -49,7 +49,7 @@ class Counter(Metric):
     def increment(self, value: float = 1.0) -> None:
         """Add a value. See TRITONSERVER_MetricIncrement.
 
-        :raises InvalidArgError: it is negative.
+        :raises InvalidArgError: it is negative, or nan.
         """
         self._series.increment(value)
 

@@ -102,9 +102,9 @@ def serve(project, flags):
     )
 
 
-def ask(server, **parameters):
+def ask(server, request_id="who asks", **parameters):
     body = {
-        "id": "who asks",
+        "id": request_id,
         "parameters": parameters,
         "inputs": [{"name": "IN", "datatype": "INT32", "shape": [1], "data": [3]}],
     }
@@ -148,22 +148,20 @@ def test_a_family_comes_and_goes_with_its_model(server):
 
 
 def test_a_span_is_in_the_trace_file(server, trace_file):
-    for old in trace_file.parent.glob("trace.json.*"):
-        old.unlink()
-    ask(server)
-    (file,) = wait_for(lambda: list(trace_file.parent.glob("trace.json.*")))
-    events = wait_for(lambda: _read(file))
+    ask(server, request_id="the traced one")
+    events = wait_for(lambda: _trace_of("the traced one", trace_file))
     names = [stamp["name"] for event in events for stamp in event.get("timestamps", ())]
     inside = [name for name in names if name in ("hang_START", "asked", "hang_END")]
     assert inside == ["hang_START", "asked", "hang_END"]
     assert "COMPUTE_START" in names
 
 
-def _read(file):
-    try:
-        return json.loads(file.read_text())
-    except ValueError:
-        return None  # being written
+def _trace_of(request_id, trace_file):
+    for file in trace_file.parent.glob("trace.json.*"):
+        text = file.read_text()
+        if f'"{request_id}"' in text and text.endswith("]"):  # else it is being written
+            return json.loads(text)
+    return None
 
 
 def test_a_hanging_execute_shows_its_stack(server):
@@ -215,6 +213,7 @@ def test_a_span_is_one_of_opentelemetrys(project):
         collector.shutdown()
         thread.join()
         collector.server_close()
+    assert running.returncode == 0, "it ends clean with metrics and a watchdog in use"
     shown = {name: span for body in bodies for name, span in spans(body).items()}
     hang, model = shown["hang"], shown["watched"]
     assert hang["parentSpanId"] == model["spanId"]

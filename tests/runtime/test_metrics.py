@@ -247,8 +247,9 @@ def test_a_name_keeps_its_kind_in_triton_for_good(measured):
         other.core.load(other.name)
 
 
-def test_a_counter_only_grows(measured):
-    served = measured(COUNTS.replace("len(requests)", "-1") % {"name": "tb_grows"})
+@pytest.mark.parametrize("value", ["-1", "float('nan')"])
+def test_a_counter_only_grows(measured, value):
+    served = measured(COUNTS.replace("len(requests)", value) % {"name": "tb_grows"})
     with pytest.raises(InvalidArgError, match="tb_grows"):
         served.infer(X)
     assert list(lines(served, "tb_grows").values()) == [0]

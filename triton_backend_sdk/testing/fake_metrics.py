@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ class FakeSeries:
         self._check()
         if self.kind is MetricKind.COUNTER and value < 0:
             raise InvalidArgError(f"metric {self.name}: a counter only grows")
+        if math.isnan(value):
+            raise InvalidArgError(f"metric {self.name}: adding nan would leave nothing else")
         self.number += value
 
     def set(self, value: float, /) -> None:

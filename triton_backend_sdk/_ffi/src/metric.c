@@ -1,6 +1,7 @@
 // Series: one metric of Triton's, as hot code uses it. All its methods keep the GIL: they take less time than giving it away,
 // and a metric that is deleted on another thread is then never under use.
 #include "shim.h"
+#include <math.h>
 
 typedef struct {
   PyObject_HEAD
@@ -34,7 +35,9 @@ static bool parse(series* self, PyObject* value, double* number)
 static PyObject* increment(series* self, PyObject* value)
 {
   double number;
-  return parse(self, value, &number) ? done(TRITONSERVER_MetricIncrement(self->metric, number), self) : NULL;
+  if (!parse(self, value, &number)) return NULL;
+  if (isnan(number)) return tb_raise(tb_py.invalid_arg_error, "metric %s: adding nan would leave nothing else", self->name);
+  return done(TRITONSERVER_MetricIncrement(self->metric, number), self);
 }
 
 static PyObject* set(series* self, PyObject* value)
