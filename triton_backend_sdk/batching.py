@@ -130,9 +130,14 @@ class Batcher:
             return "Triton knows none with sequence batching"
         if "dynamic_batching" not in config or self.model.max_batch_size == 0:
             return "the config has no dynamic_batching with a max_batch_size above 0"
+        directory = self.model.backend.directory
+        if not attached and (directory / "batchstrategy.so").exists():
+            return (
+                f"Triton found another batchstrategy.so before that of {directory}, in the model's directory"
+            )
         if not attached:
             return (
-                f"{self.model.backend.directory} has no batchstrategy.so, so that batches are only divided "
+                f"{directory} has no batchstrategy.so, so that batches are only divided "
                 "before execute; write `batcher = true` under [tool.tbsdk] in pyproject.toml and build again"
             )
         return None

@@ -1,10 +1,13 @@
 """Custom batching: what execute gets shows what the batcher decided, in the real core."""
 
+import subprocess
 import threading
 import time
 
 import numpy as np
 import pytest
+
+from triton_backend_sdk._ffi.builder import find_compiler
 
 from .conftest import write_model
 
@@ -488,3 +491,39 @@ def test_what_fails_in_one_of_several_batches_fails_there_alone(serve):
     assert [error is None for error in found] == [True, True, False, False, True]
     assert "seven" in str(found[2])
     assert "execute returned NoneType" in str(found[3])
+
+
+def test_a_reload_takes_the_new_rule_while_the_old_model_works(serve):
+    served = serve(
+        RECORD, RAGGED, settings="batcher = true\n", parameters={"max_batch_elements": "4"}, **DELAYED
+    )
+    before = [served.send({"IN": tokens(2)}) for _ in range(4)]
+    config = served.core.model_config(served.name)
+    config["parameters"]["max_batch_elements"]["string_value"] = "6"
+
+    served.core.load(served.name, config)
+    after = [served.send({"IN": tokens(2)}) for _ in range(6)]
+    for future in (*before, *after):
+        future.result(10)
+
+    assert sorted(map(len, served.module.batches)) == [2, 2, 3, 3]
+
+
+def test_another_batcher_in_the_models_directory_comes_first(serve, tmp_path):
+    served = serve(
+        RECORD,
+        RAGGED,
+        load=False,
+        settings="batcher = true\n",
+        parameters={"max_batch_elements": "4"},
+        **DELAYED,
+    )
+    (tmp_path / "none.c").write_text("int nothing;")
+    library = served.repository / served.name / "batchstrategy.so"
+    subprocess.run([*find_compiler(), "-shared", "-o", library, tmp_path / "none.c"], check=True)
+    served.core.load(served.name)
+
+    send_all(served, [2, 2, 2])
+
+    assert served.module.batches == [[2, 2], [2]]  # divided before execute
+    assert "Triton found another batchstrategy.so before that of" in served.log

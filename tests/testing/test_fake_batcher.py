@@ -2,9 +2,11 @@ import asyncio
 import inspect
 
 import numpy as np
+import pluggy
 import pytest
 
-from triton_backend_sdk import Response, TritonError, batched, hookimpl
+from triton_backend_sdk import Response, TritonError, batched, hookimpl, hookspecs
+from triton_backend_sdk.plugins import batch_hooks
 from triton_backend_sdk.testing import FakeHost
 
 RULE = {"max_batch_elements": {"string_value": "10"}}
@@ -119,3 +121,23 @@ def test_an_async_function_makes_an_async_hook():
     assert [response.outputs["OUT"].tolist() for response in responses] == [[[2]], [[2, 2]], [[2]]]
     assert [response.outputs["OUT"].shape for response in ragged] == [(1, 1), (1, 2)]
     assert list(inspect.signature(Several.execute).parameters) == ["self", "instance", "requests"]
+
+
+def test_several_packages_may_have_batch_hooks():
+    class First:
+        @hookimpl
+        def batch_include(self, request):
+            return None if request == "pass" else request == "yes"
+
+    class Second:
+        @hookimpl
+        def batch_include(self, batch):
+            return batch
+
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(Second())
+    manager.register(First())  # asked first, as the last to come
+    include = batch_hooks(manager)["batch_include"]
+
+    assert [include("model", 7, request) for request in ("yes", "no", "pass")] == [True, False, 7]

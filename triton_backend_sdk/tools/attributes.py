@@ -41,13 +41,13 @@ def backend_settings(project: Project) -> dict[str, str]:
 def wants_batcher(project: Project) -> bool:
     """Tell whether Triton shall find the backend's batcher: ``batcher``, or what the project's files say.
 
-    They say so where the package has the hook that decides, or a model's config a rule.
+    They say so where the package has the hook that decides, or it or a model's config names a limit.
 
     :raises HandledError: ``batcher`` is no boolean.
     """
     wanted = project.settings.get("batcher")
     if wanted is None:
-        sources = [(path, ("def batch_include(",)) for path in project.package.rglob("*.py")]
+        sources = [(path, ("def batch_include(", *LIMITS)) for path in project.package.rglob("*.py")]
         configs = [(path, LIMITS) for path in project.model_repository.glob("*/config.pbtxt")]
         return any(
             word in path.read_text(encoding="utf-8", errors="replace")
