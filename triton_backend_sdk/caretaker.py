@@ -45,7 +45,7 @@ class Caretaker:
         self._tidy_at = _TIDY_AT
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> DelayedCall:
-        """DelayedCall a function ``seconds`` from now; what it raises is logged."""
+        """Call a function ``seconds`` from now; what it raises is logged."""
         call = DelayedCall(time.monotonic() + seconds, function)
         with self._changed:
             if len(self._calls) >= self._tidy_at:

@@ -136,7 +136,7 @@ class _Concurrent:
                 self._logger.error("%s: %d request(s) outlive their instance", self._name, self._active)
 
     def _start(self, requests: list[Request]) -> None:
-        senders = [request.response_sender() for request in requests]
+        senders = [request._response_sender() for request in requests]
         if not self._single:
             serve = functools.partial(self._serve_batch, requests, senders)
         elif inspect.isasyncgenfunction(_unwrapped(self._call)):

@@ -110,6 +110,9 @@ class Request:
         """
         raise NotImplementedError
 
+    def _response_sender(self) -> ResponseSender:
+        return self.response_sender()
+
     def is_cancelled(self) -> bool:
         """Tell whether the client no longer waits; it costs nanoseconds.
 

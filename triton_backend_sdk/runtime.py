@@ -31,6 +31,7 @@ from triton_backend_sdk.model import Backend, Model
 from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.placement import wishes
 from triton_backend_sdk.plugins import Plugin
+from triton_backend_sdk.sender_watch import SenderWatch
 from triton_backend_sdk.triton_metrics import TritonStore
 from triton_backend_sdk.watchdog import Watchdogs
 
@@ -85,6 +86,7 @@ class Runtime:
         self.api = api
         self._hot = hot
         self.caretaker = Caretaker()
+        SenderWatch(hot, self.caretaker)
         self._watchdogs = Watchdogs(self.caretaker, watch_gil=bool(api.lib.tb_owns_interpreter()))
         self._metrics = MetricRegistry(TritonStore(api, hot.Series))
         self._backends: dict[int, _LoadedBackend] = {}

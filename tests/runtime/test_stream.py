@@ -148,7 +148,7 @@ def test_plain_responses_have_parameters_too(serve):
         ("{'x': None}", "give a bool, int, float or str"),
         ("{1: 2}", "no name"),
         ("{'x': 2**70}", "OverflowError"),
-        ("[1]", ""),
+        ("[1]", "AttributeError"),
     ],
 )
 def test_wrong_parameters_are_the_plugins_fault(serve, parameters, why):
@@ -237,7 +237,7 @@ def test_a_view_from_request_output_is_sent_as_it_was_when_it_was_yielded(stream
 
 
 def test_a_generator_over_a_batch_is_refused_at_load(serve):
-    with pytest.raises(TritonError, match="takes? `request` instead of `requests`|take `request` instead"):
+    with pytest.raises(TritonError, match="take `request` instead of `requests`"):
         serve("@hookimpl\ndef execute(requests):\n    yield 1", *INT, extra=DECOUPLED)
 
 

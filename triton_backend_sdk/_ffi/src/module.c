@@ -72,7 +72,7 @@ static PyObject* install(PyObject* module, PyObject* names)
   tb_tensor_type = tb_tensor_type_new(module, tensor);
   tb_request_type = tb_tensor_type ? tb_request_type_new(module, request) : NULL;
   tb_sender_type = tb_request_type ? tb_sender_type_new(module, sender) : NULL;
-  if (tb_sender_type == NULL || PyModule_AddFunctions(module, tb_call_functions) != 0 || PyModule_AddFunctions(module, tb_seat_functions) != 0
+  if (tb_sender_type == NULL || PyModule_AddFunctions(module, tb_sender_functions) != 0 || PyModule_AddFunctions(module, tb_call_functions) != 0 || PyModule_AddFunctions(module, tb_seat_functions) != 0
       || !tb_call_types(module, names)) return NULL;
   return Py_BuildValue("OOO", tb_tensor_type, tb_request_type, tb_sender_type);
 }

@@ -97,6 +97,8 @@ void tb_record_finish(tb_record* record)
   tb_instance* instance = record->instance;
   tb_batch* batch = record->batch;
   uint64_t compute_start = batch ? batch->compute_start : record->start;
+  record->failed |= record->error != NULL;
+  if (record->watched) tb_sender_answered();
   batch_finish(instance, batch, now);  // before the release, as in execute
   tb_record_settle(record, compute_start, now);
   tb_drop(&record->reply);

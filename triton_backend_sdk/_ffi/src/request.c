@@ -191,15 +191,19 @@ static PyObject* request_input_buffers(request* self, PyObject* name)
   return PyErr_Occurred() ? NULL : request_item(self, name);  // raises
 }
 
-static PyObject* request_sender(request* self, PyObject* unused)
+static PyObject* sender_of(request* self, bool watched)
 {
-  (void)unused;
   tb_record* record = tb_request_record((PyObject*)self);
   if (record == NULL) return NULL;
   if (record->answered || record->deferred)
     return tb_raise(tb_py.internal_error, record->answered ? "the request was already answered" : "the request's ResponseSender was already taken: there is one");
-  return tb_sender_new(record);
+  return tb_sender_new(record, watched);
 }
+
+static PyObject* request_sender(request* self, PyObject* unused) { (void)unused; return sender_of(self, true); }
+
+// For the event loop, whose tasks lose none.
+static PyObject* request_own_sender(request* self, PyObject* unused) { (void)unused; return sender_of(self, false); }
 
 // The record's memory stays, as the Request's own hold of it ends here.
 static PyObject* request_release(request* self, PyObject* unused)
@@ -231,6 +235,7 @@ static PyMethodDef methods[] = {
   {"_trace_info", tb_trace_info, METH_NOARGS, NULL},
   {"_trace_report", tb_trace_report, METH_O, NULL},
   {"response_sender", (PyCFunction)request_sender, METH_NOARGS, NULL},
+  {"_response_sender", (PyCFunction)request_own_sender, METH_NOARGS, NULL},
   {"release", (PyCFunction)request_release, METH_NOARGS, NULL},
   {"is_cancelled", tb_request_is_cancelled, METH_NOARGS, NULL},
   {0},

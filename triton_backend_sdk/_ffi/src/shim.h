@@ -131,6 +131,7 @@ typedef struct tb_record {
   bool failed;      // an error was sent
   bool reschedule;  // Triton shall execute it again
   bool given_back;  // by Request.release
+  bool watched;     // a sender of the author's answers it, and might be lost
   bool* wanted;     // by output of the config
   uint32_t input_count;
   tb_input inputs[];
@@ -226,7 +227,9 @@ PyTypeObject* tb_tensor_type_new(PyObject* module, PyObject* base);
 PyTypeObject* tb_request_type_new(PyObject* module, PyObject* base);
 PyObject* tb_series_type_new(PyObject* module);
 PyTypeObject* tb_sender_type_new(PyObject* module, PyObject* base);
-PyObject* tb_sender_new(tb_record* record);
+PyObject* tb_sender_new(tb_record* record, bool watched);
+void tb_sender_answered(void);
+extern PyMethodDef tb_sender_functions[];
 extern PyGetSetDef tb_request_getters[];
 PyObject* tb_request_is_cancelled(PyObject* request, PyObject* unused);
 PyObject* tb_dlpack_export(tb_tensor* tensor, bool versioned, bool copy);
