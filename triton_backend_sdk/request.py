@@ -32,6 +32,8 @@ class Request:
     parameters: dict[str, str | int | bool | float]
     #: Outputs the client asked for (all of the config's if it named none); others are pruned.
     requested_outputs: tuple[str, ...]
+    #: What :meth:`output` has handed out so far, by name; empty in a decoupled model.
+    outputs: Mapping[str, Tensor]
     #: Size of the batch dimension; 1 for a model that does not batch.
     batch_size: int
     #: The sequence it belongs to: an int, or a str where the client's id is one; 0 for none.

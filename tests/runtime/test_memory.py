@@ -308,6 +308,24 @@ def test_moving_to_where_it_lies_is_no_copy(serve):
     served.infer({"IN": X})
 
 
+def test_the_outputs_so_far_can_be_looked_at(serve):
+    served = serve(
+        """
+        @hookimpl
+        def execute(requests):
+            [request] = requests
+            assert dict(request.outputs) == {}
+            y = request.output("OUT", [4]).numpy()
+            y[:] = request["IN"]
+            found = request.outputs
+            assert list(found) == ["OUT"] and found["OUT"].data_ptr == y.ctypes.data
+            found["OUT"].numpy()[0] = 9
+            return [Response()]
+        """
+    )
+    assert served.infer({"IN": X})["OUT"].tolist() == [9, 2, 3, 4]
+
+
 # --- host policies ---------------------------------------------------------------------------------------------------
 
 

@@ -112,6 +112,24 @@ PyObject* tb_input_parts(tb_owner* owner, const tb_input* input)
   return parts;
 }
 
+// --- outputs so far --------------------------------------------------------------------------------------------------
+// Name to Tensor, of what Triton's response holds; a stream's outputs are in its own Responses until they are sent.
+PyObject* tb_request_outputs(PyObject* self, void* unused)
+{
+  (void)unused;
+  tb_record* record = tb_request_record(self);
+  PyObject* outputs = record ? PyDict_New() : NULL;
+  tb_output* output = record == NULL || record->instance->decoupled || record->answered ? NULL : record->outputs;
+  for (; outputs != NULL && output != NULL; output = output->next) {
+    tb_view view = {&record->reply, output->spec->name, output->spec->dtype, output->shape, output->ndim, output->data, output->nbytes,
+      output->memory_type, output->memory_type_id, false};
+    PyObject* tensor = tb_tensor_new(&view);
+    if (tensor == NULL || PyDict_SetItemString(outputs, output->spec->name, tensor) != 0) Py_CLEAR(outputs);
+    Py_XDECREF(tensor);
+  }
+  return outputs;
+}
+
 // --- wishes ----------------------------------------------------------------------------------------------------------
 const tb_wish* tb_wish_find(const tb_instance* instance, const char* tensor)
 {

@@ -175,6 +175,7 @@ PyGetSetDef tb_request_getters[] = {
   {"flags", get_flags, NULL, NULL, NULL},
   {"timeout_us", get_timeout_us, NULL, NULL, NULL},
   {"deadline", get_deadline, NULL, NULL, NULL},
+  {"outputs", tb_request_outputs, NULL, NULL, NULL},
   {"instance", get_instance, NULL, NULL, NULL},
   {"_handle", get_handle, NULL, NULL, NULL},
   {"_is_traced", tb_trace_is_on, NULL, NULL, NULL},

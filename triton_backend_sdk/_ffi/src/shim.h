@@ -147,6 +147,7 @@ void tb_record_unhold(tb_record* record);   // the reply lets go of the request,
 void tb_record_finish(tb_record* record);   // a deferred request has its last response: settle, drop the reply
 bool tb_input_gather(tb_input* input);      // false and a Python error
 TRITONSERVER_Error* tb_input_part(const tb_input* input, uint32_t index, const void** data, uint64_t* nbytes, TRITONSERVER_MemoryType* type, int64_t* id);
+PyObject* tb_request_outputs(PyObject* request, void* unused);
 PyObject* tb_input_parts(tb_owner* owner, const tb_input* input);
 const tb_wish* tb_wish_find(const tb_instance* instance, const char* tensor);  // NULL: any memory will do
 PyObject* tb_wish_granted(const tb_instance* instance, PyObject* tensor);
