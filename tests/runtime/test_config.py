@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from triton_backend_sdk import InvalidArgError, TritonError
+from triton_backend_sdk.tools.configs import config_text
 
 DOUBLE = """
 SIGNATURE = Signature(
@@ -249,6 +250,42 @@ def test_a_server_that_completes_nothing_gets_a_check(serve):
         InvalidArgError, match=r"lacks output 'OUT', which the plugin declares as FP32 \[-1\]"
     ):
         configure(served, WRITTEN.replace("OUT", "RESULT"))
+
+
+ALL = """
+SIGNATURE = Signature(
+    inputs=[TensorSpec("IN", "FP32", [1], reshape=[]), TensorSpec("TEXT", "BYTES", [-1], optional=True, ragged=True)],
+    outputs=[TensorSpec("OUT", "BF16", [-1, 2])],
+    max_batch_size=8,
+    dynamic_batching=DynamicBatching(
+        preferred_batch_size=[4, 8], max_queue_delay_microseconds=100, priority_levels=2,
+        default_priority_level=1,
+        default_queue_policy=QueuePolicy("DELAY", 1000, allow_timeout_override=True, max_queue_size=9),
+    ),
+    parameters=[Parameter("text", str, "a \\"quoted\\" \\\\ word")],
+    instance_groups=[InstanceGroup("cpu", 2, name="workers"), InstanceGroup("cpu", passive=True)],
+    fields={"version_policy": {"all": {}}, "metric_tags": {"team": "a"}},
+)
+
+@hookimpl
+def execute(requests):
+    return []
+"""
+
+
+@pytest.mark.parametrize("source", [DOUBLE, SEQUENCES, ALL], ids=["double", "sequences", "all"])
+def test_what_tbsdk_config_writes_is_a_whole_config(serve, source):
+    served = serve(source, load=False, core_options=STRICT)
+    file = served.repository / served.name / "config.pbtxt"
+    file.write_text(config_text(served.project, served.name, file, {}))
+
+    served.core.load(served.name)
+
+    if source is ALL:
+        config = served.core.model_config(served.name)
+        assert config["parameters"]["text"]["string_value"] == 'a "quoted" \\ word'
+        assert [group["name"] for group in config["instance_group"]] == ["workers", f"{served.name}_1"]
+        assert config["dynamic_batching"]["default_queue_policy"]["timeout_action"] == "DELAY"
 
 
 def test_no_hook_completes_where_the_server_does_not(serve):
