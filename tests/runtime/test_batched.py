@@ -345,15 +345,13 @@ def test_the_guides_plugins_work(serve, plugin):
 def test_async_batches_run_at_the_same_time(serve, rule):
     source = """
         import asyncio
-        running, most, sizes = 0, 0, []
+        sizes = []
         @hookimpl
         @batched(ragged=True)
         async def execute(instance, inputs):
-            global running, most
-            running, sizes[:] = running + 1, [*sizes, inputs["IN"].values.size]
-            most = max(most, running)
-            await asyncio.sleep(0.1)
-            running -= 1
+            sizes.append(inputs["IN"].values.size)
+            while len(sizes) < 3:  # each waits for the last
+                await asyncio.sleep(0.01)
             return {"OUT": inputs["IN"].like(inputs["IN"].values * 2)}
         """
     served = serve(
@@ -364,4 +362,3 @@ def test_async_batches_run_at_the_same_time(serve, rule):
     for array, result in zip(given, exchange(served, [{"IN": array} for array in given]), strict=True):
         assert result.tolist() == (array * 2).tolist()
     assert served.module.sizes == [8, 8, 8]
-    assert served.module.most == 3

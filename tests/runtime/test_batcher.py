@@ -149,9 +149,8 @@ def test_a_hook_that_fails_is_logged_and_everybody_is_answered(serve, body, mess
 
     assert served.module.batches == [[1], [2], [3]]
     assert message in served.log
-    assert (
-        3 <= served.log.count("batch_include failed") <= 9
-    )  # once per batch, whatever Triton looks at again
+    # Once per batch; Triton may look through its queue again, with another.
+    assert served.log.count("batch_include failed") >= 3
 
 
 @pytest.mark.parametrize("hook", ["batch_initialize(model)", "batch_finalize(model, batch)"])
