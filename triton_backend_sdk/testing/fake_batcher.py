@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from triton_backend_sdk.model import Model
-    from triton_backend_sdk.testing.fake_tensor import FakeRequest
+    from triton_backend_sdk.testing.fake_request import FakeRequest
 
 
 class FakeBatcher:

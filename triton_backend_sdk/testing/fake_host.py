@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from triton_backend_sdk.caretaker import Caretaker
 from triton_backend_sdk.configure import check, completed, declare
-from triton_backend_sdk.enums import InstanceGroupKind
-from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
+from triton_backend_sdk.enums import InstanceGroupKind, RequestFlag
+from triton_backend_sdk.errors import InvalidArgError, TritonError
 from triton_backend_sdk.lifecycle import InstanceLife
 from triton_backend_sdk.metric_registry import MetricRegistry
 from triton_backend_sdk.metrics import Metrics
@@ -26,20 +26,18 @@ from triton_backend_sdk.testing.fake_batcher import FakeBatcher
 from triton_backend_sdk.testing.fake_input import check_inputs
 from triton_backend_sdk.testing.fake_memory import FakePool
 from triton_backend_sdk.testing.fake_metrics import FakeStore
-from triton_backend_sdk.testing.fake_output import OutputSpecs, answer
+from triton_backend_sdk.testing.fake_output import OutputSpecs
+from triton_backend_sdk.testing.fake_reply import PLUGIN_ERRORS, FakeResponse, FakeResponses, as_client_sees
+from triton_backend_sdk.testing.fake_request import FakeRequest
+from triton_backend_sdk.testing.fake_sender import Exchanges
 from triton_backend_sdk.testing.fake_server import FakeModel, FakeServer
-from triton_backend_sdk.testing.fake_tensor import FakeRequest
 from triton_backend_sdk.testing.fake_trace import FakeTrace
 from triton_backend_sdk.tools.config_text import parse_config
 from triton_backend_sdk.watchdog import Watchdogs
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Outputs = dict[str, npt.NDArray[Any]]
-
-#: What a plugin may raise in the server without ending it; a test's Ctrl-C and pytest's own exceptions pass.
-_PLUGIN_ERRORS = (Exception, SystemExit)
+    Given = Mapping[str, Any] | FakeRequest
+    Result = FakeResponse | FakeResponses | TritonError
 
 
 class FakeHost:
@@ -55,6 +53,7 @@ class FakeHost:
     :param device_id: the device of a GPU instance.
     :param models: what ``model.server`` calls, by name: functions from a dict of arrays to one, generators of
         dicts for decoupled models. ``host.server.calls`` tells what was called.
+    :param answer_timeout: seconds after which a request that the plugin leaves unanswered fails the test.
     :raises TritonError: model_initialize or initialize raised; code and message are what the server reports.
     """
 
@@ -70,6 +69,7 @@ class FakeHost:
         kind: InstanceGroupKind = InstanceGroupKind.CPU,
         device_id: int = 0,
         models: Mapping[str, FakeModel] | None = None,
+        answer_timeout: float = 10.0,
     ) -> None:
         module = _module(plugin)
         parsed = read_config(config)
@@ -96,15 +96,18 @@ class FakeHost:
         self.instance = ModelInstance(
             name=f"{name}_0", kind=kind, device_id=device_id, model=self.model, _pool=FakePool()
         )
+        self._answer_timeout = answer_timeout
         self._open = False
+        self._plugin = Plugin(module)
         try:
-            self._start(module)
-        except _PLUGIN_ERRORS as error:
-            raise _as_client_sees(error) from error
+            self._start()
+        except PLUGIN_ERRORS as error:
+            self._plugin.close()
+            raise as_client_sees(error) from error
         self._open = True
 
-    def _start(self, module: ModuleType) -> None:
-        plugin = Plugin(module)
+    def _start(self) -> None:
+        plugin = self._plugin
         manager = plugin.model_manager(self.model)
         self._model_hooks = manager.hook
         declare(self.model, plugin.signature)
@@ -138,6 +141,7 @@ class FakeHost:
             try:
                 self._model_hooks.model_finalize(model=self.model)
             finally:
+                self._plugin.close()
                 self.model.let_go()
 
     def request(
@@ -148,50 +152,82 @@ class FakeHost:
         parameters: Mapping[str, str | int | bool | float] | None = None,
         outputs: Sequence[str] | None = None,
         trace: FakeTrace | None = None,
+        timeout_us: int = 0,
+        correlation_id: int | str = 0,
+        sequence_start: bool = False,
+        sequence_end: bool = False,
     ) -> FakeRequest:
         """Make a request, for :meth:`execute` or to be handed to a function of the plugin.
 
         :param inputs: as for :meth:`TritonCore.infer`.
         :param outputs: names wanted; all if not given.
         :param trace: records what the plugin reports; without one the request is not traced.
+        :param timeout_us: what ``request.deadline`` is made of.
+        :return: a request, whose ``cancel()`` says that its client no longer waits.
         :raises InvalidArgError: the core would refuse it.
         """
         tensors, batch_size = check_inputs(self.model, inputs)
         for name in outputs or ():
             if name not in self._specs.names:
                 raise InvalidArgError(f"unexpected inference output '{name}' for model '{self.model.name}'")
+        start = RequestFlag.SEQUENCE_START if sequence_start else RequestFlag.NONE
+        end = RequestFlag.SEQUENCE_END if sequence_end else RequestFlag.NONE
         return FakeRequest(
             tensors,
             self._specs,
+            self.instance,
             batch_size=batch_size,
             id=id,
             parameters=parameters or {},
             requested_outputs=tuple(sorted(outputs or self._specs.names)),  # as Triton gives them
             trace=trace,
-            instance=self.instance,
+            correlation_id=correlation_id,
+            flags=start | end,
+            timeout_us=timeout_us,
         )
 
     def execute(
         self,
-        requests: Mapping[str, Any] | FakeRequest | Sequence[Mapping[str, Any] | FakeRequest],
+        requests: Given | Sequence[Given],
         *,
         errors: Literal["raise", "return"] = "raise",
     ) -> list[Any]:
-        """Call the execute hook with one batch; give each request's outputs, name to array.
+        """Call the execute hook with one batch, and wait until all is answered; give what each client gets.
+
+        That is, per request, its outputs: a dict from name to array, with ``.parameters``. In a decoupled
+        model it is a list of these, with ``.finals`` (how often the final flag was sent: once) and
+        ``.empty_final`` (it came alone).
 
         :param requests: the batch: inputs by name, or a list of these, or what :meth:`request` makes.
-        :param errors: "return" puts the TritonError of a failed request in its place, where its neighbours
-            are of interest.
-        :raises TritonError: the first request that failed; the plugin's own exception is its ``__cause__``.
+        :param errors: "return" puts the TritonError of a failed request, or of one response, in its place,
+            where its neighbours are of interest.
+        :raises TritonError: the first that failed; the plugin's own exception is its ``__cause__``.
+        :raises AssertionError: a request was not answered within ``answer_timeout``.
         """
         single = isinstance(requests, (Mapping, FakeRequest))
         batch = [requests] if single else list(requests)
-        made = [one if isinstance(one, FakeRequest) else self.request(one) for one in batch]  # type: ignore[arg-type]
-        results = self._answers(made)
-        failed = next((result for result in results if isinstance(result, TritonError)), None)
+        exchanges = Exchanges(self._execute, self._made(batch), self._answer_timeout)  # type: ignore[arg-type]
+        replies = exchanges.run()
+        failed = next(
+            (one for reply in replies for one in reply.results if isinstance(one, TritonError)), None
+        )
         if failed is not None and errors == "raise":
             raise failed
-        return results
+        return [FakeResponses(reply) if reply.decoupled else reply.results[0] for reply in replies]
+
+    def stream(self, request: Given) -> Iterator[FakeResponse]:
+        """Execute one request; give its responses as they come, from a generator one by one.
+
+        Leaving the loop cancels the request, as a client does that goes away. An error is raised at its
+        place, and ends the loop.
+        """
+        for response in Exchanges(self._execute, self._made([request]), self._answer_timeout).follow():
+            if isinstance(response, TritonError):
+                raise response
+            yield response
+
+    def _made(self, requests: Sequence[Given]) -> list[FakeRequest]:
+        return [one if isinstance(one, FakeRequest) else self.request(one) for one in requests]
 
     def batches(self, requests: Sequence[Mapping[str, Any] | FakeRequest]) -> list[list[FakeRequest]]:
         """Divide requests into batches, by rule and hooks, as Triton would if all of them were queued.
@@ -200,27 +236,10 @@ class FakeHost:
 
         :raises TritonError: a batch hook raised, which a server would log.
         """
-        made = [one if isinstance(one, FakeRequest) else self.request(one) for one in requests]
         try:
-            return self._batcher.form(made)
-        except _PLUGIN_ERRORS as error:
-            raise _as_client_sees(error) from error
-
-    def _answers(self, requests: list[FakeRequest]) -> list[Outputs | TritonError]:
-        try:
-            returned = _check_result(self._execute(list(requests)), len(requests))
-        except _PLUGIN_ERRORS as error:
-            return [_as_client_sees(error) for _ in requests]
-        pairs = zip(requests, returned, strict=True)
-        return [self._answer(request, item, index) for index, (request, item) in enumerate(pairs)]
-
-    def _answer(self, request: FakeRequest, item: Any, index: int) -> Outputs | TritonError:
-        try:
-            return answer(request, item, index, self._specs)
-        except _PLUGIN_ERRORS as error:
-            return _as_client_sees(error)
-        finally:
-            request.answered = True
+            return self._batcher.form(self._made(requests))
+        except PLUGIN_ERRORS as error:
+            raise as_client_sees(error) from error
 
 
 def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
@@ -233,22 +252,6 @@ def read_config(config: Mapping[str, Any] | str | Path) -> dict[str, Any]:
             raise InvalidArgError(f"no model config: {config} is missing")
         config = config.read_text(encoding="utf-8")
     return parse_config(config) if isinstance(config, str) else dict(config)
-
-
-def _check_result(result: Any, count: int) -> list[Any]:
-    if not isinstance(result, (list, tuple)):
-        what = type(result).__name__
-        raise InternalError(f"execute returned {what}; return a list with one Response per request")
-    if len(result) != count:
-        advice = "return one per request, in their order"
-        raise InternalError(f"execute returned {len(result)} responses for {count} requests; {advice}")
-    return list(result)
-
-
-def _as_client_sees(error: BaseException) -> TritonError:
-    seen = from_code(*describe(error))
-    seen.__cause__ = error
-    return seen
 
 
 def _module(plugin: str | ModuleType | type) -> ModuleType:

@@ -10,8 +10,7 @@ import numpy as np
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.errors import InternalError
 from triton_backend_sdk.outputs import coerce
-from triton_backend_sdk.response import Response
-from triton_backend_sdk.testing.fake_tensor import FakeRequest, FakeTensor
+from triton_backend_sdk.testing.fake_tensor import FakeTensor
 from triton_backend_sdk.testing.wire import encode_bytes
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from triton_backend_sdk.model import Model
     from triton_backend_sdk.specs import TensorSpec
+    from triton_backend_sdk.testing.fake_reply import Reply
 
 
 class OutputSpecs:
@@ -53,28 +53,31 @@ class OutputSpecs:
         given = list(map(int, shape))
         raise InternalError(f"output '{spec.name}' has shape {given}, but the config says [{dims}]{batch}")
 
+    def write(self, reply: Reply, outputs: Any) -> None:
+        """Make what a Response holds part of the reply.
 
-def answer(request: FakeRequest, item: Any, index: int, specs: OutputSpecs) -> dict[str, npt.NDArray[Any]]:
-    """Give the outputs that the client of one request gets.
+        :raises InternalError: it contradicts the config.
+        """
+        for name, value in _mapping(outputs).items():
+            self._write(reply, name, value)
 
-    :raises BaseException: what the plugin gave, or what is wrong with it.
-    """
-    if isinstance(item, BaseException):
-        raise item
-    if not isinstance(item, Response):
-        what = type(item).__name__
-        raise InternalError(f"execute returned {what} for request {index}; give a Response or an exception")
-    if item.sent:
-        raise InternalError("this Response already answered a request: make one Response per request")
-    item.sent = True
-    if item.error is not None:
-        raise item.error if isinstance(item.error, BaseException) else InternalError(str(item.error))
-    for name, value in _mapping(item.outputs).items():
-        _write(request, name, value, specs)
-    for name in request.requested_outputs:
-        if name not in request.outputs:
-            raise InternalError(f"the Response lacks output '{name}', which the client asked for")
-    return {name: request.outputs[name].numpy() for name in request.requested_outputs}
+    def _write(self, reply: Reply, name: str, value: Any) -> None:
+        spec = self.find(name)
+        if name not in reply.wanted:
+            return
+        dtype, shape, data = _source(name, value)
+        if dtype is not spec.dtype:
+            advice = "convert it, for example with .astype"
+            raise InternalError(f"output '{name}' is {dtype!s}, but the config says {spec.dtype!s}: {advice}")
+        self.check_shape(spec, shape, reply.batch_size)
+        present = reply.outputs.get(name)
+        if present is None:
+            reply.add_output(FakeTensor(name, dtype, shape, data.copy(), readonly=False))
+        elif present.shape != tuple(shape):
+            how = "with one shape by Request.output and returned with another"
+            raise InternalError(f"output '{name}' was asked for {how}")
+        else:
+            present.data[:] = data
 
 
 def _mapping(outputs: Any) -> Mapping[str, Any]:
@@ -87,25 +90,6 @@ def _mapping(outputs: Any) -> Mapping[str, Any]:
         if not isinstance(name, str):
             raise InternalError(f"{name!r} is no name of an output")
     return found
-
-
-def _write(request: FakeRequest, name: str, value: Any, specs: OutputSpecs) -> None:
-    spec = specs.find(name)
-    if name not in request.requested_outputs:
-        return
-    dtype, shape, data = _source(name, value)
-    if dtype is not spec.dtype:
-        advice = "convert it, for example with .astype"
-        raise InternalError(f"output '{name}' is {dtype!s}, but the config says {spec.dtype!s}: {advice}")
-    specs.check_shape(spec, shape, request.batch_size)
-    present = request.outputs.get(name)
-    if present is None:
-        request.add_output(FakeTensor(name, dtype, shape, data.copy(), readonly=False))
-    elif present.shape != tuple(shape):
-        how = "with one shape by Request.output and returned with another"
-        raise InternalError(f"output '{name}' was asked for {how}")
-    else:
-        present.data[:] = data
 
 
 def _source(name: str, value: Any) -> tuple[DataType, Sequence[int], npt.NDArray[np.uint8]]:

@@ -1,25 +1,19 @@
-"""Tensors and requests over NumPy's memory, with the faces and the messages of the C ones."""
+"""Tensors over NumPy's memory, with the face and the messages of the C ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import MemoryType
-from triton_backend_sdk.errors import InternalError, NotFoundError
-from triton_backend_sdk.request import Request
 from triton_backend_sdk.tensor import Tensor
 from triton_backend_sdk.testing.wire import decode_bytes, from_wire
-from triton_backend_sdk.trace import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from triton_backend_sdk.model_instance import ModelInstance
-    from triton_backend_sdk.testing.fake_output import OutputSpecs
 
 _CPU = (1, 0)
 _DLPACK_IS_VERSIONED = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
@@ -108,97 +102,3 @@ class FakeTensor(Tensor):
         # The buffer protocol has no bfloat16: its bits are shown as integers.
         shown = DataType.UINT16 if self.dtype is DataType.BF16 else self.dtype
         return memoryview(from_wire(shown, self.shape, self._data))  # type: ignore[arg-type,unused-ignore]
-
-
-class FakeRequest(Request):
-    """A request over NumPy inputs."""
-
-    __slots__ = (
-        "_inputs",
-        "_specs",
-        "_trace",
-        "answered",
-        "batch_size",
-        "id",
-        "instance",
-        "outputs",
-        "parameters",
-        "requested_outputs",
-    )
-
-    def __init__(
-        self,
-        inputs: Mapping[str, FakeTensor],
-        specs: OutputSpecs,
-        *,
-        batch_size: int,
-        id: str,  # noqa: A002  the class's own word
-        parameters: Mapping[str, str | int | bool | float],
-        requested_outputs: tuple[str, ...],
-        trace: Trace | None = None,
-        instance: ModelInstance | None = None,
-    ) -> None:
-        self.instance = instance
-        self._inputs = dict(inputs)
-        self._specs = specs
-        self.batch_size = batch_size
-        self.id = id
-        self.parameters = dict(parameters)
-        self.requested_outputs = requested_outputs
-        self._trace = trace or NO_TRACE
-        #: The response's outputs so far.
-        self.outputs: dict[str, FakeTensor] = {}
-        self.answered = False
-
-    @property
-    def trace(self) -> Trace:
-        """See :attr:`Request.trace`."""
-        return self._trace
-
-    def output(self, name: str, shape: Sequence[int], dtype: Any = None) -> FakeTensor:
-        """See :meth:`Request.output`."""
-        spec = self._specs.find(name)
-        self._specs.check_shape(spec, shape, self.batch_size)
-        if dtype is not None and DataType.of(dtype) is not spec.dtype:
-            asked = DataType.of(dtype)
-            raise InternalError(
-                f"output '{name}': asked for as {asked!s}, but the config says {spec.dtype!s}"
-            )
-        if spec.dtype is DataType.BYTES:
-            reason = "whose size is not known ahead: return it in the Response"
-            raise InternalError(f"output '{name}' is BYTES, {reason}")
-        data = np.full(int(np.prod(shape, dtype=np.int64)) * spec.dtype.itemsize, UNWRITTEN, np.uint8)
-        tensor = FakeTensor(name, spec.dtype, shape, data, readonly=False)
-        if name in self.requested_outputs:
-            self.add_output(tensor)
-        return tensor
-
-    def input_buffers(self, name: str) -> tuple[FakeTensor, ...]:
-        """See :meth:`Request.input_buffers`; here it is always one."""
-        data = self[name].data
-        return (FakeTensor(name, DataType.UINT8, data.shape, data, readonly=True),) if data.size else ()
-
-    def add_output(self, tensor: FakeTensor) -> None:
-        """Make a tensor part of the response.
-
-        :raises InternalError: it is there already, or the request is answered.
-        """
-        if self.answered:
-            raise InternalError(f"output '{tensor.name}': the request was already answered")
-        if tensor.name in self.outputs:
-            raise InternalError(f"output '{tensor.name}': it was already handed out for this response")
-        self.outputs[tensor.name] = tensor
-
-    def __getitem__(self, name: str) -> FakeTensor:
-        try:
-            return self._inputs[name]
-        except KeyError:
-            raise NotFoundError(
-                f"the request has no input {name!r}; it has {tuple(self._inputs)!r}"
-            ) from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._inputs)
-
-    def __len__(self) -> int:
-        return len(self._inputs)
