@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
-from benchmarks import inprocess, perf, report  # noqa: E402
+from benchmarks import inprocess, perf, report, soak  # noqa: E402
 from benchmarks.rows import (  # noqa: E402
     BATCH,
     BATCHED,
@@ -154,3 +154,10 @@ def test_the_written_table_is_that_of_the_written_numbers():
 def test_all_backends_get_the_same_config_but_for_the_name():
     assert BATCH.config(OURS).replace('"identity"', '"floor_identity"') == BATCH.config(FLOOR)
     assert "dynamic_batching" in BATCH.config(OURS)
+
+
+def test_the_soak_test_compares_the_second_tenth_of_the_requests_with_the_last():
+    flat = [(done, 100 + (done == 50) * 900) for done in range(1, 101)]
+    assert soak.summary([(1, 5), *flat]) == (100, 100)
+    growing = [(done, done) for done in range(1, 101)]
+    assert soak.summary(growing) == (15, 95)

@@ -47,6 +47,11 @@ def test_the_floors_answer_rightly_and_are_counted(ground, row):
     assert sample.p99_us > 0
 
 
+@pytest.mark.parametrize("row", LOADED, ids=lambda row: row.key)
+def test_this_sdk_answers_rightly_and_is_counted(ground, row):
+    assert measure(ground, OURS, row, window_ms=150).rate > 0
+
+
 def test_what_answers_too_little_is_not_measured(ground):
     row = Row("echo", "an echo, asked for a stream", SMALL, IN_PROCESS, responses=3, own_client=True)
     with pytest.raises(HandledError, match="status 1") as caught:

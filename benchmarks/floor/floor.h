@@ -13,6 +13,10 @@
 
 #include "tritonbackend.h"
 
+// The SDK asks for buffers with their attributes instead.
+TRITONSERVER_Error* TRITONBACKEND_InputBuffer(TRITONBACKEND_Input* input, uint32_t index, const void** buffer, uint64_t* size,
+                                              TRITONSERVER_MemoryType* memory, int64_t* memory_id);
+
 static inline uint64_t now_ns(void) {
   struct timespec at;
   clock_gettime(CLOCK_MONOTONIC, &at);
