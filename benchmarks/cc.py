@@ -40,7 +40,7 @@ def _compile(source: Path, target: Path, server: Path, *flags: str) -> None:
     # The file itself, not a name like libtritonserver.so: the library is then needed by its soname.
     library = next((server / "lib").glob("libtritonserver-*.so"))
     declarations = f"-I{builder.HERE / 'decl'}"
-    command = [*compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", declarations, *flags]
+    command = [*compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror=implicit", declarations, *flags]
     done = subprocess.run(
         [*command, "-o", str(target), str(source), str(library)],
         capture_output=True,
