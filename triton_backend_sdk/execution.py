@@ -16,7 +16,7 @@ import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.errors import InternalError, InvalidArgError
@@ -112,6 +112,9 @@ class _Concurrent:
             raise InvalidArgError("parameter 'max_concurrent_requests' must be 1 or more")
         self._drain_s = instance.model.parameters.get_float("drain_seconds", 30.0)
         self._name, self._logger = instance.name, instance.logger
+        self._watchdog = instance._watchdog
+        if self._watchdog is not None:
+            self._watchdog.starts_coroutines = True
         self._active = 0
         self._changed = threading.Condition()
 
@@ -151,7 +154,20 @@ class _Concurrent:
             self._changed.notify_all()
 
     async def _serve_one(self, request: Request, sender: ResponseSender) -> None:
-        await self._answer(sender, self._call(request=request))
+        with self._watched([request], self._call(request=request)) as coroutine:
+            await self._answer(sender, coroutine)
+
+    @contextlib.contextmanager
+    def _watched(self, requests: list[Request], coroutine: Any) -> Iterator[Any]:
+        if self._watchdog is None:
+            yield coroutine
+            return
+        run = self._watchdog.begin(requests)
+        run.coroutine = coroutine
+        try:
+            yield coroutine
+        finally:
+            self._watchdog.end(run)
 
     @staticmethod
     async def _answer(sender: ResponseSender, coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -171,7 +187,8 @@ class _Concurrent:
 
     async def _serve_batch(self, requests: list[Request], senders: list[ResponseSender]) -> None:
         try:
-            results = await self._call(requests=requests)
+            with self._watched(requests, self._call(requests=requests)) as coroutine:
+                results = await coroutine
             if not isinstance(results, (list, tuple)) or len(results) != len(senders):
                 given = len(results) if isinstance(results, (list, tuple)) else type(results).__name__
                 raise InternalError(

@@ -40,6 +40,7 @@ class ModelInstance:
     _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
     #: Waits for the requests that coroutines still serve, where execute is one.
     _drain: Callable[[], None] = field(default=lambda: None, repr=False)
+    _watchdog: Any = field(default=None, repr=False)
 
     def report_memory_usage(self, usage: MemoryUsage) -> None:
         """Tell Triton what the instance holds. See :meth:`Model.report_memory_usage`.

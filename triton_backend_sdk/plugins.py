@@ -67,13 +67,13 @@ class Plugin:
         """Give the manager of one instance's hooks; a class is instantiated here."""
         manager = _manager(instance.model)
         own = self.module if self.cls is None else self.cls()
+        instance._watchdog = watchdog = watchdogs.of(instance)
         hooks = _Subset(own, tuple(name for name in _spec_names() if name not in MODEL_HOOKS))
         self._adapt(hooks, instance)
         _register(manager, hooks)
         threshold = instance.model.parameters.get_float("slow_execute_ms", 0.0)
         if threshold:
             manager.register(SlowLog(threshold))
-        watchdog = watchdogs.of(instance)
         if watchdog is not None:
             manager.register(watchdog)
         return manager

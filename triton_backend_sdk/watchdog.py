@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("triton")
 PARAMETER = "execute_watchdog_seconds"
 _STANDARD_ERROR = 2
+#: So much is told of many that are late at once.
+_IDS, _COROUTINES = 20, 3
+#: Attributes of what can be awaited: its frame, and what it awaits itself.
+_AWAITING = (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await"))
 
 
 class Watchdogs:
@@ -47,13 +51,19 @@ class Watchdogs:
         return Watchdog(instance, seconds, self._caretaker, self._gil_watch) if seconds else None
 
 
-@dataclass(frozen=True)
-class _Run:
+@dataclass(eq=False)
+class Run:
+    """An execute that has begun."""
+
     start: float
-    thread: int
     #: Not the requests, which this would keep.
     ids: list[str]
     count: int
+    #: The thread that it is on, of one that is no coroutine.
+    thread: int | None = None
+    #: The coroutine, once it has begun.
+    coroutine: Any = None
+    told: bool = False
 
 
 class Watchdog:
@@ -69,22 +79,23 @@ class Watchdog:
         self._seconds = seconds
         self._caretaker = caretaker
         self._gil_watch = gil_watch
-        self._run: _Run | None = None
-        self._told: _Run | None = None
+        self._runs: dict[int, Run] = {}
         self._look: DelayedCall | None = None
         self._done = False
+        #: The hook only starts coroutines, and may wait until it can: they are watched themselves.
+        self.starts_coroutines = False
 
     @hookimpl(wrapper=True)
     def execute(self, requests: list[Request]) -> Generator[None, Any, Any]:
         """Note what runs since when: that is all it costs."""
-        if self._look is None:
-            self._start()
-        ids = [request.id for request in requests]
-        self._run = _Run(time.monotonic(), threading.get_ident(), [one for one in ids if one], len(ids))
+        if self.starts_coroutines:
+            return (yield)
+        run = self.begin(requests)
+        run.thread = threading.get_ident()
         try:
             return (yield)
         finally:
-            self._run = None
+            self.end(run)
 
     @hookimpl(wrapper=True)
     def finalize(self) -> Generator[None, Any, Any]:
@@ -98,34 +109,50 @@ class Watchdog:
                 if self._gil_watch is not None:
                     self._gil_watch.remove(self._seconds)
 
-    def _start(self) -> None:
-        if self._gil_watch is not None:
-            self._gil_watch.add(self._seconds)
-        self._look = self._caretaker.call_later(self._seconds, self._look_now)
+    def begin(self, requests: Sequence[Request]) -> Run:
+        """Watch an execute from now on."""
+        if self._look is None:
+            if self._gil_watch is not None:
+                self._gil_watch.add(self._seconds)
+            self._look = self._caretaker.call_later(self._seconds, self._look_now)
+        ids = [request.id for request in requests]
+        run = Run(time.monotonic(), [one for one in ids if one], len(ids))
+        self._runs[id(run)] = run
+        return run
+
+    def end(self, run: Run) -> None:
+        """Stop watching it."""
+        self._runs.pop(id(run), None)
 
     def _look_now(self) -> None:
         if self._done:
             return
-        run, now = self._run, time.monotonic()
-        wait = self._seconds
-        if run is not None and run is not self._told:
-            wait = run.start + self._seconds - now
-            if wait <= 0:
-                self._told = run
-                self._tell(run, now - run.start)
-                wait = self._seconds
-        self._look = self._caretaker.call_later(wait, self._look_now)
+        now = time.monotonic()
+        waiting = [run for run in list(self._runs.values()) if not run.told]
+        late = [run for run in waiting if now - run.start >= self._seconds]
+        if late:
+            self._tell(late, now)
+        starts = [run.start for run in waiting if not run.told]
+        wait = min(starts) + self._seconds - now if starts else self._seconds
+        # Not sooner: where all are late, one message tells of many.
+        pause = min(self._seconds / 4, 1.0)
+        self._look = self._caretaker.call_later(max(wait, pause), self._look_now)
 
-    def _tell(self, run: _Run, took: float) -> None:
+    def _tell(self, late: list[Run], now: float) -> None:
+        for run in late:
+            run.told = True
+        ids = [one for run in late for one in run.ids]
+        more = f" and {len(ids) - _IDS} more" if len(ids) > _IDS else ""
+        parts = [coroutine_stack(run.coroutine) for run in late[:_COROUTINES] if run.coroutine is not None]
         self._instance.logger.error(
-            "%s: execute of %d request(s)%s has been running for %.1f s (%s is %g); all threads:\n%s",
+            "%s: execute of %d request(s)%s has been running for %.1f s (%s is %g)\n%s",
             self._instance.name,
-            run.count,
-            f" {run.ids}" if run.ids else "",
-            took,
+            sum(run.count for run in late),
+            f" {ids[:_IDS]}{more}" if ids else "",
+            now - late[0].start,
             PARAMETER,
             self._seconds,
-            stacks(run.thread),
+            "\n".join([*parts, stacks(late[0].thread)]),
         )
 
 
@@ -184,3 +211,20 @@ def stacks(first: int | None = None) -> str:
             f"thread {names.get(ident, ident)}{role}:\n" + "".join(traceback.format_stack(frames[ident]))
         )
     return "\n".join(parts)
+
+
+def coroutine_stack(coroutine: Any) -> str:
+    """Give where a coroutine is, through what it awaits: no thread's stack shows one that waits."""
+    name, frames = getattr(coroutine, "__qualname__", "?"), []
+    while coroutine is not None:
+        frame, coroutine = next(
+            (
+                (getattr(coroutine, frame), getattr(coroutine, awaited))
+                for frame, awaited in _AWAITING
+                if hasattr(coroutine, frame)
+            ),
+            (None, None),
+        )
+        frames += [(frame, frame.f_lineno)] if frame is not None else []
+    summary = traceback.StackSummary.extract(iter(frames))
+    return f"coroutine {name}:\n" + "".join(summary.format())

@@ -44,6 +44,54 @@ def test_a_long_execute_is_told_once_with_its_stack(serve):
     assert served.log.count("(execute_watchdog_seconds is 0.2)") == 2
 
 
+WAITS = """
+import asyncio
+import time
+
+async def remote(seconds):
+    await asyncio.sleep(seconds)
+
+@hookimpl
+async def execute(request):
+    if "block" in request.parameters:
+        time.sleep(request.parameters["block"])
+    await remote(float(request["IN"].numpy()[0]))
+    return Response({"OUT": request["IN"]})
+"""
+
+
+def test_a_coroutine_that_waits_too_long_is_told_with_what_it_waits_for(serve):
+    served = serve(WAITS, parameters={"execute_watchdog_seconds": "0.3"})
+    calls = [served.send(sleep(1), request_id=name) for name in ("a", "b")] + [served.send(sleep(0))]
+    for call in calls:
+        call.result(20)
+    log = served.log
+    assert log.count("(execute_watchdog_seconds is 0.3)") in (
+        1,
+        2,
+    )  # one of them may be late a moment earlier
+    assert "'a'" in log
+    assert "'b'" in log
+    shown = log.split("coroutine execute:")[1].split("thread ")[0]
+    assert shown.index("in execute") < shown.index("in remote") < shown.index("in sleep")
+
+
+def test_a_coroutine_that_blocks_the_event_loop_is_told(serve):
+    served = serve(WAITS, parameters={"execute_watchdog_seconds": "0.2"})
+    served.infer(sleep(0), parameters={"block": 0.6})
+    assert "thread plugin" in served.log
+    assert "time.sleep(request.parameters[" in served.log
+
+
+def test_many_that_are_late_are_told_together(serve):
+    served = serve(WAITS, parameters={"execute_watchdog_seconds": "0.5"})
+    calls = [served.send(sleep(1.5), request_id=f"r{number}") for number in range(60)]
+    for call in calls:
+        call.result(20)
+    assert served.log.count("(execute_watchdog_seconds is 0.5)") < 20
+    assert "more has been running" in served.log
+
+
 def test_it_is_off_unless_asked_for_and_ends_with_its_model(serve):
     served = serve(SLEEPS)
     served.infer(sleep(0.1))
