@@ -177,3 +177,95 @@ def test_moments_of_many_threads_all_have_times_of_their_own(serve):
     mine = [event for trace in traces for event in trace.events if event.name.startswith("m")]
     assert len(mine) == len({event.ns for event in mine}) == 200
     assert threading.active_count() < 50
+
+
+def test_a_trace_after_the_request_was_given_back_says_so(serve):
+    served = serve(
+        """
+        seen = []
+
+        @hookimpl
+        def execute(requests):
+            (request,) = requests
+            trace, x = request.trace, request["IN"].numpy().copy()
+            sender = request.response_sender()
+            request.release()
+            for use in (lambda: trace.report("x"), lambda: trace.id, lambda: trace.context, lambda: request.trace):
+                try:
+                    use()
+                except InternalError as error:
+                    seen.append(str(error))
+            sender.send(Response({"OUT": x}), final=True)
+            return [None]
+        """
+    )
+    trace = CoreTrace()
+    served.infer(X, trace=trace)
+    assert len(served.module.seen) == 4
+    assert all("given back by its release()" in message for message in served.module.seen)
+    assert "x" not in trace.names()
+
+
+def test_spans_of_a_stream(serve):
+    served = serve(
+        """
+        @hookimpl
+        def execute(request):
+            for number in range(3):
+                with request.trace.span(f"token{number}"):
+                    response = Response({"OUT": np.float32([number])})
+                yield response
+        """,
+        extra="model_transaction_policy { decoupled: true }",
+    )
+    trace = CoreTrace()
+    assert len(list(served.core.stream(served.name, X, timeout=20, trace=trace))) == 3
+    assert served.core.wait_released()
+    spans = [name for name in trace.names() if name.startswith("token")]
+    assert spans == [f"token{number}_{end}" for number in range(3) for end in ("START", "END")]
+
+
+def test_spans_of_coroutines_stay_with_their_requests(serve):
+    served = serve(
+        """
+        import asyncio
+
+        @hookimpl
+        async def execute(request):
+            with request.trace.span(request.id):
+                await asyncio.sleep(0.05)
+            return Response({"OUT": request["IN"]})
+        """
+    )
+    traces = {f"r{number}": CoreTrace() for number in range(5)}
+    for call in [served.send(X, trace=trace, request_id=name) for name, trace in traces.items()]:
+        call.result(20)
+    assert served.core.wait_released()
+    for request_id, trace in traces.items():
+        spans = [name for name in trace.names() if name.startswith("r")]
+        assert spans == [f"{request_id}_START", f"{request_id}_END"]
+
+
+def test_a_call_is_a_child_of_the_span_s_trace(serve):
+    served = serve(
+        """
+        @hookimpl
+        def execute(instance, requests):
+            (request,) = requests
+            if request.id == "inner":
+                with request.trace.span("inside"):
+                    return [Response({"OUT": request["IN"]})]
+            with request.trace.span("outside"):
+                call = instance.model.server.infer(
+                    instance.model.name, {"IN": request["IN"]}, request_id="inner", parent=request
+                )
+            return [Response({"OUT": call["OUT"]})]
+        """,
+        extra="instance_group { kind: KIND_CPU count: 2 }",
+    )
+    trace = CoreTrace()
+    served.infer(X, trace=trace)
+    assert served.core.wait_released()
+    by_name = {event.name: event for event in trace.events if "side" in event.name}
+    assert list(by_name) == ["outside_START", "inside_START", "inside_END", "outside_END"]
+    assert by_name["inside_START"].parent_id == by_name["outside_START"].trace_id
