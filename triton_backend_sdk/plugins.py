@@ -179,6 +179,9 @@ class _Subset:
 
 def _hooks(owner: Any) -> Iterator[tuple[str, Any]]:
     for name in dir(owner):
+        raw = inspect.getattr_static(owner, name, None)
+        if isinstance(raw, (staticmethod, classmethod)) and hasattr(raw, _MARK):
+            setattr(raw.__func__, _MARK, getattr(raw, _MARK))  # where @hookimpl stands above @staticmethod
         value = getattr(owner, name, None)
         if inspect.isroutine(value) and hasattr(value, _MARK):
             yield name, value

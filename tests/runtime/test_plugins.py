@@ -408,3 +408,20 @@ def test_batched_says_when_rows_are_lost(serve):
     served = serve("@hookimpl\n@batched\ndef execute(inputs): return {'OUT': inputs['IN'][:1]}", **BATCHED)
     futures = [served.send({"IN": rows(3)}) for _ in range(2)]
     assert {str(f.exception(10)) for f in futures} == {"output 'OUT' has 1 rows for 6 rows of input"}
+
+
+@pytest.mark.parametrize("kind", ["staticmethod", "classmethod"])
+@pytest.mark.parametrize("above", [True, False])
+def test_hookimpl_may_stand_above_or_below_staticmethod(serve, kind, above):
+    marks = f"@hookimpl\n            @{kind}" if above else f"@{kind}\n            @hookimpl"
+    first = "cls, " if kind == "classmethod" else ""
+    served = serve(f"""
+        class Plugin:
+            {marks}
+            def model_initialize({first}model):
+                model.state.factor = 3
+            @hookimpl
+            def execute(self, instance, requests):
+                return [Response({{"OUT": r["IN"].numpy() * instance.model.state.factor}}) for r in requests]
+    """)
+    assert served.infer({"IN": np.float32([2])})["OUT"] == 6
