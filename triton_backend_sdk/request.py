@@ -105,6 +105,22 @@ class Request:
         """
         return output_placement(self, name, nbytes, Placement(memory_type, memory_type_id))
 
+    def state(self, name: str, shape: Sequence[int], dtype: Any = None) -> Tensor:
+        """Give a writable view of Triton's buffer for a new state of the request's sequence.
+
+        What is written there becomes the input of the sequence's next request when this one is answered, and
+        not with an error. It need not be named again in the Response. Its first content is unspecified. A
+        state whose config has a dimension of -1 is copied once, when it is taken. See
+        TRITONBACKEND_StateBuffer.
+
+        :param name: the ``output_name`` of the config's ``sequence_batching.state``.
+        :param shape: batch dimension (1) first, where the model batches.
+        :param dtype: only to assert it; the config says it.
+        :raises InternalError: the config has no such state, shape or dtype contradict it, it was given
+            before, or it is BYTES, which goes into ``Response(states=...)``.
+        """
+        raise NotImplementedError
+
     def response_sender(self) -> ResponseSender:
         """Take the means to answer this request later; ``execute`` then returns ``None`` for it.
 

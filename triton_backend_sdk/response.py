@@ -15,6 +15,9 @@ class Response:
     :param error: fails this request and none of its neighbours.
     :param parameters: name to bool, int, float or str; the client sees them beside the outputs. See
         TRITONBACKEND_ResponseSetStringParameter and its siblings.
+    :param states: name to value, as for outputs: what the sequence's next request finds in the input that
+        the config's ``sequence_batching.state`` pairs with the name. One that is not given stays as it was,
+        and so do all where the request fails. See TRITONBACKEND_StateUpdate.
     :param reschedule: the request is not done: Triton executes it again in a later batch. Only for models
         with ``sequence_batching { iterative_sequence: true }``; outputs beside it only if the model is
         decoupled.
@@ -22,7 +25,7 @@ class Response:
     A Response answers one request, once: it cannot be returned again.
     """
 
-    __slots__ = ("error", "outputs", "parameters", "reschedule", "sent")
+    __slots__ = ("error", "outputs", "parameters", "reschedule", "sent", "states")
 
     def __init__(
         self,
@@ -30,11 +33,13 @@ class Response:
         *,
         error: BaseException | None = None,
         parameters: Mapping[str, bool | int | float | str] | None = None,
+        states: Mapping[str, Any] | None = None,
         reschedule: bool = False,
     ) -> None:
         self.outputs = outputs
         self.error = error
         self.parameters = parameters
+        self.states = states
         self.reschedule = reschedule
         #: Set when the server has taken the response.
         self.sent = False

@@ -32,6 +32,7 @@ from triton_backend_sdk.model_instance import ModelInstance
 from triton_backend_sdk.placement import wishes
 from triton_backend_sdk.plugins import Plugin
 from triton_backend_sdk.sender_watch import SenderWatch
+from triton_backend_sdk.states import read_sequences
 from triton_backend_sdk.triton_metrics import TritonStore
 from triton_backend_sdk.watchdog import Watchdogs
 
@@ -173,6 +174,7 @@ class Runtime:
         loaded = self._models[
             api.address(api.get(lib.TRITONBACKEND_ModelInstanceModel, handle, "TRITONBACKEND_Model *"))
         ]
+        sequences = read_sequences(loaded.model.config)
         instance = ModelInstance(
             name=api.text(lib.TRITONBACKEND_ModelInstanceName, handle),
             kind=InstanceGroupKind(
@@ -205,6 +207,8 @@ class Runtime:
                 tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
             )
             self._hot.place(address, next(iter(instance.host_policy), ""), wished)
+            if sequences is not None:
+                self._hot.bind_sequences(address, *sequences.as_c())
         except BaseException:
             life.stop()
             instance.let_go()

@@ -168,10 +168,18 @@ class TritonCore(Requester):
         :raises UnavailableError: that took longer than ``timeout`` seconds.
         """
         let_threads_rest()
+        self._let_schedulers_go()
         function = "ServerUnloadModelAndDependents" if dependents else "ServerUnloadModel"
         self._api.call(function, self._open_server(), name.encode())
         if wait and not self._wait_unloaded(self._server, {name}, timeout):
             raise UnavailableError(f"model {name!r} did not unload within {timeout:g} s")
+
+    def _let_schedulers_go(self) -> None:
+        """Let Triton's threads return from the release of the last requests.
+
+        Its sequence batchers crash (seen with 24.10) where their model is unloaded at that very moment.
+        """
+        time.sleep(0.005)
 
     def _wait_unloaded(self, server: Any, names: set[str], timeout: float) -> bool:
         deadline = time.monotonic() + timeout

@@ -1,5 +1,5 @@
 // From what a plugin gave for a request to the outputs of its response.
-#include "shim.h"
+#include "state.h"
 
 // Takes the pending Python exception and makes it the request's error; the traceback goes to the log once.
 TRITONSERVER_Error* tb_take_exception(tb_instance* instance)
@@ -110,7 +110,9 @@ static bool take_response(PyObject* response)
 
 static bool take_reschedule(tb_record* record)
 {
+  const char* ends = NULL;
   const char* wrong = record->given_back ? "Request.release has given it back"
+    : !tb_sequence_goes_on(record, &ends) ? ends
     : !record->instance->decoupled && (record->outputs != NULL || record->response != NULL) ? "only a decoupled model can answer it as well"
                                                                                             : NULL;
   if (wrong != NULL) return tb_raise(tb_py.internal_error, "the request cannot be rescheduled: %s", wrong) != NULL;
@@ -136,8 +138,11 @@ bool tb_answer(tb_record* record, PyObject* item, Py_ssize_t index)
   Py_XDECREF(outputs);
   if (!written) return false;
   int reschedule = PyObject_IsTrue(*slot(item, tb_py.response_reschedule));
-  if (reschedule != 0) return reschedule > 0 && take_reschedule(record);
-  return record->instance->decoupled || has_all_outputs(record);
+  if (reschedule < 0 || !(reschedule ? take_reschedule(record) : record->instance->decoupled || has_all_outputs(record))) return false;
+  PyObject* states = Py_XNewRef(*slot(item, tb_py.response_states));
+  written = tb_states_answer(record, states ? states : Py_None);
+  Py_XDECREF(states);
+  return written;
 }
 
 bool tb_answer_is_error(PyObject* item)

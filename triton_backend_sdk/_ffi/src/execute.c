@@ -180,6 +180,7 @@ TRITONSERVER_Error* tb_execute(TRITONBACKEND_ModelInstance* handle, TRITONBACKEN
   tb_batch* batch = await_deferred(records, count, compute_start);
   tb_stream_pump(records, generators, count);
   look_for_survivors(instance, records, count);
+  for (uint32_t i = 0; i < count; i++) records[i]->returned = true;
   tb_leave(gil);
   tb_seat_leave(instance);
   finish(handle, records, count, batch != NULL, compute_start, compute_end);

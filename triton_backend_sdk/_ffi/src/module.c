@@ -1,6 +1,7 @@
 // The Python module _hot: how the package's Python side reaches the C of the request path.
 #include "batcher.h"
 #include "call.h"
+#include "state.h"
 #include <stdarg.h>
 #include <structmember.h>
 
@@ -63,7 +64,7 @@ static PyObject* install(PyObject* module, PyObject* names)
     && fetch(&tb_py.request_flag, names, "RequestFlag") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request")
     && fetch(&sender, names, "ResponseSender");
   fetched = fetched && slot_offset(&tb_py.response_outputs, "outputs") && slot_offset(&tb_py.response_error, "error") && slot_offset(&tb_py.response_sent, "sent")
-    && slot_offset(&tb_py.response_parameters, "parameters") && slot_offset(&tb_py.response_reschedule, "reschedule");
+    && slot_offset(&tb_py.response_parameters, "parameters") && slot_offset(&tb_py.response_states, "states") && slot_offset(&tb_py.response_reschedule, "reschedule");
   tb_py.str_dlpack = PyUnicode_InternFromString("__dlpack__");
   tb_py.str_close = PyUnicode_InternFromString("close");
   tb_py.kw_max_version = Py_BuildValue("(s)", "max_version");
@@ -77,12 +78,13 @@ static PyObject* install(PyObject* module, PyObject* names)
   return Py_BuildValue("OOO", tb_tensor_type, tb_request_type, tb_sender_type);
 }
 
-static bool read_spec(tb_spec* spec, PyObject* given)
+bool tb_spec_read(tb_spec* spec, const char* kind, PyObject* given)
 {
   const char* name;
   int dtype;
   PyObject* dims;
   if (!PyArg_ParseTuple(given, "siO!", &name, &dtype, &PyTuple_Type, &dims)) return false;
+  spec->kind = kind;
   spec->name = strdup(name);
   spec->dtype = dtype;
   spec->ndim = (uint32_t)PyTuple_GET_SIZE(dims);
@@ -92,14 +94,18 @@ static bool read_spec(tb_spec* spec, PyObject* given)
   return !PyErr_Occurred();
 }
 
+void tb_spec_free(tb_spec* spec)
+{
+  free(spec->name);
+  free(spec->dims);
+}
+
 static void instance_free(tb_owner* owner)
 {
   tb_instance* instance = (tb_instance*)owner;
-  for (uint32_t i = 0; i < instance->output_count; i++) {
-    free(instance->outputs[i].name);
-    free(instance->outputs[i].dims);
-  }
+  for (uint32_t i = 0; i < instance->output_count; i++) tb_spec_free(&instance->outputs[i]);
   free(instance->outputs);
+  tb_sequences_free(instance->sequences);
   tb_place_free(instance);
   tb_ready_free(instance->ready);
   pthread_mutex_destroy(&instance->lock);
@@ -145,7 +151,7 @@ static PyObject* bind(PyObject* module, PyObject* args)
   instance->handle = (TRITONBACKEND_ModelInstance*)(uintptr_t)handle;
   bool read = true;
   for (Py_ssize_t i = 0; read && i < count; i++) {
-    read = read_spec(&instance->outputs[i], PyTuple_GET_ITEM(outputs, i));
+    read = tb_spec_read(&instance->outputs[i], "output", PyTuple_GET_ITEM(outputs, i));
     instance->output_count++;
   }
   TRITONSERVER_Error* error = read ? TRITONBACKEND_ModelInstanceSetState((TRITONBACKEND_ModelInstance*)(uintptr_t)handle, instance) : NULL;
@@ -173,6 +179,7 @@ static PyObject* unbind(PyObject* module, PyObject* address)
 static PyMethodDef methods[] = {
   {"install", install, METH_O, NULL},
   {"bind", bind, METH_VARARGS, NULL},
+  {"bind_sequences", tb_bind_sequences, METH_VARARGS, NULL},
   {"unbind", unbind, METH_O, NULL},
   {"place", tb_place, METH_VARARGS, NULL},
   {"allocate", tb_allocate, METH_VARARGS, NULL},

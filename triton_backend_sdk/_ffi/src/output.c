@@ -1,5 +1,5 @@
 // From what a plugin returned for an output (source.c) to Triton's response buffer, with one copy or none.
-#include "shim.h"
+#include "state.h"
 
 #define LARGE 65536  // bytes from which a copy is worth giving up the GIL for
 
@@ -34,8 +34,9 @@ bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t
   shape_text(given, sizeof given, false, shape, ndim < PyBUF_MAX_NDIM ? ndim : PyBUF_MAX_NDIM);
   shape_text(wanted, sizeof wanted, skip, spec->dims, spec->ndim);
   if (skip)
-    tb_raise(tb_py.internal_error, "output '%s' has shape %s, but the config says %s, with batch = %lld in this request", spec->name, given, wanted, (long long)record->batch_size);
-  else tb_raise(tb_py.internal_error, "output '%s' has shape %s, but the config says %s", spec->name, given, wanted);
+    tb_raise(tb_py.internal_error, "%s '%s' has shape %s, but the config says %s, with batch = %lld in this request", spec->kind, spec->name, given, wanted,
+      (long long)record->batch_size);
+  else tb_raise(tb_py.internal_error, "%s '%s' has shape %s, but the config says %s", spec->kind, spec->name, given, wanted);
   return false;
 }
 
@@ -146,7 +147,7 @@ static bool copy(tb_output* output, const tb_source* source)
 static bool check_datatype(const tb_spec* spec, const tb_source* source)
 {
   if (source->dtype == spec->dtype) return true;
-  tb_raise(tb_py.internal_error, "output '%s' is %S, but the config says %S: convert it, for example with .astype", spec->name,
+  tb_raise(tb_py.internal_error, "%s '%s' is %S, but the config says %S: convert it, for example with .astype", spec->kind, spec->name,
     tb_py.datatypes[source->dtype], tb_py.datatypes[spec->dtype]);
   return false;
 }
@@ -166,7 +167,7 @@ static bool fill_by_device(tb_output* output, const tb_source* source)
 {
   int64_t device = source->memory_type == TRITONSERVER_MEMORY_GPU ? source->memory_type_id : output->memory_type_id;
   if (source->memory_type == TRITONSERVER_MEMORY_GPU && !tb_source_is_compact(source))
-    return tb_raise(tb_py.internal_error, "output '%s' is a strided array on a device: make it contiguous", output->spec->name) != NULL;
+    return tb_raise(tb_py.internal_error, "%s '%s' is a strided array on a device: make it contiguous", output->spec->kind, output->spec->name) != NULL;
   if (!source->objects && tb_source_is_compact(source)) return tb_device_copy(output->data, source->data, output->nbytes, device);
   tb_output plain = *output;
   plain.memory_type = TRITONSERVER_MEMORY_CPU;
@@ -182,7 +183,7 @@ static bool fill(tb_output* output, const tb_source* source)
   if (output->memory_type == TRITONSERVER_MEMORY_GPU || source->memory_type == TRITONSERVER_MEMORY_GPU) return fill_by_device(output, source);
   if (source->objects) return tb_bytes_write(source, output->data, output->nbytes);
   if (output->spec->dtype == TRITONSERVER_TYPE_BYTES) memmove(output->data, source->data, output->nbytes);
-  else if (output->nbytes < LARGE) copied = copy(output, source);
+  else if (output->nbytes < LARGE || output->hold_gil) copied = copy(output, source);
   else {
     Py_BEGIN_ALLOW_THREADS
     copied = copy(output, source);
@@ -191,29 +192,36 @@ static bool fill(tb_output* output, const tb_source* source)
   return copied || PyErr_NoMemory() != NULL;
 }
 
-static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value, const tb_source* source)
+static tb_output* place_output(tb_record* record, const tb_spec* spec, const tb_source* source, uint64_t nbytes)
+{
+  tb_output* output = tb_output_find(record, spec);
+  if (output != NULL) return output;
+  bool device = source->memory_type == TRITONSERVER_MEMORY_GPU;  // there it should stay
+  return tb_output_new(record, spec, source->shape, source->ndim, nbytes, device ? source->memory_type : spec->memory_type,
+    device ? source->memory_type_id : spec->memory_type_id);
+}
+
+static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value, const tb_source* source, tb_placer place)
 {
   if (!check_datatype(spec, source)) return false;
   if (!tb_output_check_shape(record, spec, source->shape, source->ndim)) return false;
-  tb_output* output = tb_output_find(record, spec);
   uint64_t nbytes;
   if (!source_size(spec, value, source, &nbytes)) return false;
-  bool device = source->memory_type == TRITONSERVER_MEMORY_GPU;  // there it should stay
-  if (output == NULL)
-    output = tb_output_new(record, spec, source->shape, source->ndim, nbytes, device ? source->memory_type : spec->memory_type, device ? source->memory_type_id : spec->memory_type_id);
-  else if (nbytes != output->nbytes || memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) != 0)
-    return tb_raise(tb_py.internal_error, "output '%s' was asked for with one shape by Request.output and returned with another", spec->name) != NULL;
-  else if (output->data == source->data && tb_source_is_compact(source)) return true;  // written in place
-  return output != NULL && fill(output, source);
+  tb_output* output = place(record, spec, source, nbytes);
+  if (output == NULL) return false;
+  if (nbytes != output->nbytes || memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) != 0)
+    return tb_raise(tb_py.internal_error, "%s '%s' was asked for with one shape by Request.%s and returned with another", spec->kind, spec->name, spec->kind) != NULL;
+  if (output->data == source->data && tb_source_is_compact(source)) return true;  // written in place
+  return fill(output, source);
 }
 
 // The reason comes from where the value was looked at; here it gets the output's name.
-static void name_output(const char* name)
+static void name_output(const tb_spec* spec)
 {
   PyObject *type, *value, *traceback;
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
-  PyObject* text = PyUnicode_FromFormat("output '%s': %S", name, value);
+  PyObject* text = PyUnicode_FromFormat("%s '%s': %S", spec->kind, spec->name, value);
   PyObject* class = PyErr_GivenExceptionMatches(type, tb_py.unsupported_error) ? tb_py.unsupported_error : tb_py.internal_error;
   if (text != NULL) PyErr_SetObject(class, text);
   Py_XDECREF(text);
@@ -222,18 +230,22 @@ static void name_output(const char* name)
   Py_XDECREF(traceback);
 }
 
-bool tb_output_write(tb_record* record, const char* name, PyObject* value)
+bool tb_value_write(tb_record* record, const tb_spec* spec, PyObject* value, tb_placer place)
 {
-  const tb_spec* spec = tb_output_spec(record, name);
-  if (spec == NULL) return false;
-  if (!tb_record_wants(record, spec)) return true;
   tb_source source;
   bool open = tb_source_open(&source, value);
-  if (!open) name_output(name);
-  bool written = open && write_source(record, spec, value, &source);
+  if (!open) name_output(spec);
+  bool written = open && write_source(record, spec, value, &source, place);
   PyObject *type, *error, *traceback;
   PyErr_Fetch(&type, &error, &traceback);  // closing may run Python code
   tb_source_close(&source);
   PyErr_Restore(type, error, traceback);
   return written;
+}
+
+bool tb_output_write(tb_record* record, const char* name, PyObject* value)
+{
+  const tb_spec* spec = tb_output_spec(record, name);
+  if (spec == NULL) return false;
+  return !tb_record_wants(record, spec) || tb_value_write(record, spec, value, place_output);
 }

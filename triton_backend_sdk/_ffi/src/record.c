@@ -1,5 +1,5 @@
 // A request as C gathers it, without the GIL: names, datatypes, shapes and pointers, all Triton's own memory.
-#include "shim.h"
+#include "state.h"
 #include <stddef.h>
 
 static const uint32_t itemsizes[TB_DTYPES] = {0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 0, 2};
@@ -25,6 +25,7 @@ static TRITONSERVER_Error* error_new(TRITONSERVER_Error_Code code, const char* f
 static void free_memory(tb_record* record)
 {
   for (uint32_t i = 0; i < record->input_count; i++) free(record->inputs[i].gathered);
+  tb_states_free(record);
   if (record->factory != NULL) tb_check(TRITONBACKEND_ResponseFactoryDelete(record->factory), "deleting a response factory");
   tb_drop(&record->instance->owner);
   free(record);
@@ -155,6 +156,7 @@ static TRITONSERVER_Error* gather(tb_record* record, uint32_t index)
     uint64_t first = 0;
     error = tb_input_part(input, 0, &input->data, &first, &input->memory_type, &input->memory_type_id);
   }
+  if (error == NULL) error = tb_sequence_id_trim(record, input);
   if (error == NULL) error = check_input(input);
   if (input->buffer_count > 1) input->data = NULL;
   return error;
@@ -197,6 +199,7 @@ tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request, 
     error = gather(record, i);
   }
   record->error = error;
+  if (error == NULL) tb_sequence_start(record);
   if (error == NULL && instance->batching && count > 0 && record->inputs[0].ndim > 0) record->batch_size = record->inputs[0].shape[0];
   return record;
 }

@@ -1,5 +1,5 @@
 // Request: a mapping from input name to Tensor over a gathered record.
-#include "shim.h"
+#include "state.h"
 #include <stddef.h>
 
 PyTypeObject* tb_request_type;
@@ -97,20 +97,23 @@ static PyObject* request_iter(request* self)
   return iterator;
 }
 
-typedef struct {
-  tb_owner owner;
-  int64_t shape[PyBUF_MAX_NDIM];
-} scratch;
 static void scratch_free(tb_owner* owner) { free(owner); }
+
+tb_scratch* tb_scratch_new(const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+{
+  tb_scratch* memory = malloc(sizeof *memory + nbytes);
+  if (memory == NULL) return NULL;
+  memory->owner = (tb_owner){1, scratch_free};
+  memcpy(memory->shape, shape, ndim * sizeof *shape);
+  return memory;
+}
 
 // Memory of ours, for an output that nobody asked for, and for one of a stream: there the next response must not wait until
 // the plugin has let go of the last one's arrays, so it is copied when it is sent.
 static PyObject* scratch_tensor(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
 {
-  scratch* memory = malloc(sizeof *memory + nbytes);
+  tb_scratch* memory = tb_scratch_new(shape, ndim, nbytes);
   if (memory == NULL) return PyErr_NoMemory();
-  memory->owner = (tb_owner){1, scratch_free};
-  memcpy(memory->shape, shape, ndim * sizeof *shape);
   tb_view view = {&memory->owner, spec->name, spec->dtype, memory->shape, ndim, memory + 1, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
   tb_output* output = record != NULL ? tb_output_scratch(record, spec, shape, ndim, nbytes) : NULL;
   PyObject* tensor = record == NULL || output != NULL ? tb_tensor_new(&view) : NULL;
@@ -130,7 +133,7 @@ static PyObject* stream_output(tb_record* record, const tb_spec* spec, const int
   return tensor;
 }
 
-static bool parse_shape(PyObject* given, int64_t* shape, uint32_t* ndim)
+bool tb_parse_shape(PyObject* given, int64_t* shape, uint32_t* ndim)
 {
   PyObject* dims = PySequence_Tuple(given);  // not the list itself: a dimension's __index__ may change it
   if (dims == NULL) return false;
@@ -146,6 +149,16 @@ static bool parse_shape(PyObject* given, int64_t* shape, uint32_t* ndim)
   return !PyErr_Occurred();
 }
 
+bool tb_same_dtype(const tb_spec* spec, PyObject* dtype)
+{
+  if (dtype == Py_None) return true;
+  PyObject* asked = PyObject_CallOneArg(tb_py.datatype_of, dtype);
+  if (asked == NULL) return false;
+  Py_DECREF(asked);  // the enum keeps its members
+  if (asked == tb_py.datatypes[spec->dtype]) return true;
+  return tb_raise(tb_py.internal_error, "%s '%s': asked for as %S, but the config says %S", spec->kind, spec->name, asked, tb_py.datatypes[spec->dtype]) != NULL;
+}
+
 static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
 {
   static char* keywords[] = {"name", "shape", "dtype", NULL};
@@ -157,14 +170,8 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
   int64_t shape[PyBUF_MAX_NDIM];
   uint32_t ndim = 0;
   const tb_spec* spec = tb_output_spec(record, name);
-  if (spec == NULL || !parse_shape(given, shape, &ndim) || !tb_output_check_shape(record, spec, shape, ndim)) return NULL;
-  if (dtype != Py_None) {
-    PyObject* asked = PyObject_CallOneArg(tb_py.datatype_of, dtype);
-    if (asked == NULL) return NULL;
-    Py_DECREF(asked);  // the enum keeps its members
-    if (asked != tb_py.datatypes[spec->dtype])
-      return tb_raise(tb_py.internal_error, "output '%s': asked for as %S, but the config says %S", name, asked, tb_py.datatypes[spec->dtype]);
-  }
+  if (spec == NULL || !tb_parse_shape(given, shape, &ndim) || !tb_output_check_shape(record, spec, shape, ndim)) return NULL;
+  if (!tb_same_dtype(spec, dtype)) return NULL;
   if (spec->dtype == TRITONSERVER_TYPE_BYTES)
     return tb_raise(tb_py.internal_error, "output '%s' is BYTES, whose size is not known ahead: return it in the Response", name);
   uint64_t nbytes = (uint64_t)tb_elements(shape, ndim) * tb_itemsize(spec->dtype);
@@ -232,6 +239,7 @@ static PyObject* request_release(request* self, PyObject* unused)
 static PyMethodDef methods[] = {
   {"input_buffers", (PyCFunction)request_input_buffers, METH_O, NULL},
   {"output", (PyCFunction)(void (*)(void))request_output, METH_VARARGS | METH_KEYWORDS, NULL},
+  {"state", (PyCFunction)(void (*)(void))tb_request_state, METH_VARARGS | METH_KEYWORDS, NULL},
   {"_trace_info", tb_trace_info, METH_NOARGS, NULL},
   {"_trace_report", tb_trace_report, METH_O, NULL},
   {"response_sender", (PyCFunction)request_sender, METH_NOARGS, NULL},

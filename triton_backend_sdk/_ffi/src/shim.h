@@ -1,5 +1,5 @@
 // The native module's own header. Reading order: table.c, python.c, record.c, reply.c, tensor.c (numpy.c, dlpack.c, bytes.c),
-// request.c, source.c, output.c, answer.c, execute.c, stream.c, sender.c, module.c.
+// request.c, source.c, output.c, state.c, answer.c, execute.c, stream.c, sender.c, module.c.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -31,6 +31,7 @@ void tb_drop_anywhere(tb_owner* owner);  // the same where this thread has the G
 
 // --- a model instance, as the request path needs it ------------------------------------------------------------------
 typedef struct {
+  const char* kind;  // "output" or "state"
   char* name;
   TRITONSERVER_DataType dtype;
   uint32_t ndim;
@@ -61,6 +62,7 @@ typedef struct {
   bool warned;                         // of a view that outlived execute
   uint32_t output_count;
   tb_spec* outputs;
+  struct tb_sequences* sequences;  // state.h; NULL: the model has none
   char* host_policy;  // its name; NULL: not known
   uint32_t wish_count;
   tb_wish* wishes;  // in which memory inputs and outputs should lie (memory.c)
@@ -91,6 +93,8 @@ typedef struct tb_output {
   uint64_t nbytes;
   TRITONSERVER_MemoryType memory_type;
   int64_t memory_type_id;
+  TRITONBACKEND_State* state;  // of a state; NULL once it is Triton's
+  bool hold_gil;               // while it is written
   uint32_t ndim;
   int64_t shape[];
 } tb_output;
@@ -117,6 +121,7 @@ typedef struct tb_record {
   TRITONSERVER_Error* error;               // ours until sent
   tb_instance* instance;
   tb_output* outputs;   // of the response under way
+  tb_output* states;    // new states, of all responses
   tb_batch* batch;      // of a request that is answered later
   pthread_mutex_t lock;  // of a decoupled request: one response at a time, from whatever thread
   pthread_t builder;     // who holds it
@@ -124,6 +129,7 @@ typedef struct tb_record {
   int64_t batch_size;
   uint64_t start;   // when execute was called
   uint64_t sent;    // responses
+  bool returned;    // execute has returned
   bool answered;    // the last response is made: no more outputs
   bool final_sent;
   bool building;    // an output is being made
@@ -190,7 +196,7 @@ typedef struct {
   PyObject* deadline;  // (microseconds, start in ns) -> Deadline
   PyObject* request_flag;
   PyObject *str_dlpack, *kw_max_version, *max_version, *str_close;
-  Py_ssize_t response_outputs, response_error, response_parameters, response_reschedule, response_sent;  // offsets of the class's slots
+  Py_ssize_t response_outputs, response_error, response_parameters, response_states, response_reschedule, response_sent;  // offsets of the class's slots
 } tb_python;
 extern tb_python tb_py;
 extern PyTypeObject *tb_tensor_type, *tb_request_type, *tb_sender_type;

@@ -1,6 +1,6 @@
 // Responses one after another: a request that a generator or a ResponseSender answers. All of it with the GIL, which is
 // released while Triton sends.
-#include "shim.h"
+#include "state.h"
 
 bool tb_stream_lock(tb_record* record)
 {
@@ -110,6 +110,11 @@ void tb_stream_close(tb_record* record, const char* unanswered)
     return;
   }
   bool open = !record->answered;
+  if (open && !tb_states_answer(record, Py_None)) {
+    tb_stream_unlock(record);
+    tb_stream_fail(record, tb_take_exception(record->instance));
+    return;
+  }
   record->answered = true;
   if (open) {
     Py_BEGIN_ALLOW_THREADS
