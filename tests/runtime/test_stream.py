@@ -184,7 +184,7 @@ def test_a_generator_that_raises_half_way(stream):
         ('Response({"OUT": np.int32([1, 2])})', "has shape [2]"),
         ('Response({"OUT": np.float32([1])})', "is FP32"),
         ("first", "already answered"),
-        ("Response(reschedule=True)", "not configured"),
+        ("Response(reschedule=True)", "iterative_sequence: true"),
     ],
 )
 def test_a_wrong_item_ends_the_stream_and_the_generator(stream, item, why):
