@@ -162,6 +162,8 @@ async def arrival(call: Any) -> InferResponse:
         if type(error).__name__ == "CancelledError":
             call.cancel()
         raise
+    finally:
+        del call  # a task that failed keeps its frames, until the garbage collector comes
     response: InferResponse = news
     return response
 
@@ -194,7 +196,7 @@ class _Bell:
             await future
         finally:
             call._disarm()
-            del self._waiting[token]
+            del self._waiting[token], call, future
             self._children.pop(token, None)
             if timer is not None:
                 timer.cancel()

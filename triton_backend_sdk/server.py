@@ -84,7 +84,12 @@ class Server(ServerControl):
         self, model: str, inputs: Mapping[str, Any] | Request, **options: Unpack[CallOptions]
     ) -> InferResponse:
         """Call a model and await its response; cancelling the task cancels the call."""
-        response: InferResponse = await self._start(Kind.AWAIT, model, inputs, options)
+        call = self._start(Kind.AWAIT, model, inputs, options)
+        del inputs, options  # a task that failed keeps its frames, until the garbage collector comes
+        try:
+            response: InferResponse = await call
+        finally:
+            del call
         return response
 
     def start(self, model: str, inputs: Mapping[str, Any] | Request, **options: Unpack[CallOptions]) -> Call:

@@ -44,6 +44,16 @@ static void let_go_of_inputs(tb_call* call)
   call->given_count = 0;
 }
 
+// Nobody waits any longer, so that its cancellation is of no interest.
+static void drop_parent(tb_call* call)
+{
+  pthread_mutex_lock(&call->lock);
+  tb_record* parent = call->parent;
+  call->parent = NULL;
+  pthread_mutex_unlock(&call->lock);
+  if (parent != NULL) tb_drop_anywhere(&parent->owner);
+}
+
 // The last one out: neither Triton nor Python knows the call any more.
 void tb_call_unref(tb_call* call)
 {
@@ -54,7 +64,7 @@ void tb_call_unref(tb_call* call)
     tb_drop(&result->owner);
   }
   if (call->mailbox != NULL) tb_mailbox_drop(call->mailbox);
-  if (call->parent != NULL) tb_drop_anywhere(&call->parent->owner);
+  drop_parent(call);
   pthread_mutex_destroy(&call->lock);
   pthread_cond_destroy(&call->changed);
   free(call->model);
@@ -95,34 +105,41 @@ static void on_response(TRITONSERVER_InferenceResponse* response, uint32_t flags
   if (wake) pthread_cond_broadcast(&call->changed);
   if (unwanted != NULL) tb_drop(&unwanted->owner);
   if (request != NULL) tb_check(TRITONSERVER_InferenceRequestDelete(request), "deleting a request");
-  if (final) tb_call_unref(call);
+  if (!final) return;
+  drop_parent(call);
+  tb_call_unref(call);
 }
 
-static bool needs_gil(const tb_call* call)
+// What needs no GIL goes; true if there is more.
+static bool let_go_without_gil(tb_call* call)
 {
-  for (uint32_t i = 0; i < call->given_count; i++)
-    if (call->given[i].buffer.obj != NULL || call->given[i].holder != NULL) return true;
-  return false;
+  bool more = false;
+  for (uint32_t i = 0; i < call->given_count; i++) {
+    if (call->given[i].buffer.obj == NULL && call->given[i].holder == NULL) give_back(&call->given[i]);
+    else more = true;
+  }
+  return more;
 }
 
-// Python lets go of the inputs itself when it takes the result; only where it has done with the call before does this
+// Python lets go of arrays itself when it takes the result; only where it has done with the call before does this
 // thread, which may be the callee's only one, wait for the GIL.
 static void on_release(TRITONSERVER_InferenceRequest* request, uint32_t flags, void* userp)
 {
   (void)request;
   tb_call* call = userp;
   if (!(flags & TRITONSERVER_REQUEST_RELEASE_ALL)) return;
+  bool arrays = let_go_without_gil(call);  // until `released` they are this thread's
   pthread_mutex_lock(&call->lock);
   call->released = true;
   bool ours = call->abandoned;
   TRITONSERVER_InferenceRequest* done = finished(call);
   pthread_mutex_unlock(&call->lock);
   if (done != NULL) tb_check(TRITONSERVER_InferenceRequestDelete(done), "deleting a request");
-  if (ours && needs_gil(call)) {
+  if (ours && arrays) {
     PyGILState_STATE state = tb_enter();
     let_go_of_inputs(call);
     tb_leave(state);
-  } else if (ours) let_go_of_inputs(call);
+  }
   tb_call_unref(call);
 }
 
@@ -142,10 +159,13 @@ static tb_waited sleep_until(tb_call* call, uint64_t until)
 static tb_waited sleep_slices(tb_call* call, uint64_t until)
 {
   uint64_t now = tb_now(), signals = now + SLICE;
+  pthread_mutex_lock(&call->lock);
+  bool has_parent = call->parent != NULL;
+  pthread_mutex_unlock(&call->lock);
   if (call->deadline != 0 && call->deadline < until) until = call->deadline;
   if (signals < until) until = signals;
   for (;;) {
-    uint64_t wake = call->parent != NULL && now + PARENT_SLICE < until ? now + PARENT_SLICE : until;
+    uint64_t wake = has_parent && now + PARENT_SLICE < until ? now + PARENT_SLICE : until;
     tb_waited waited = sleep_until(call, wake);
     if (waited != TB_NOT_YET) return waited;
     if (tb_call_parent_cancelled(call)) return TB_PARENT_CANCELLED;
@@ -190,6 +210,7 @@ void tb_call_cancel(tb_call* call)
     if (call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
   }
   pthread_mutex_unlock(&call->lock);
+  drop_parent(call);
 }
 
 void tb_call_close(tb_call* call)
@@ -216,7 +237,9 @@ void tb_call_close(tb_call* call)
 bool tb_call_parent_cancelled(tb_call* call)
 {
   bool cancelled = false;
+  pthread_mutex_lock(&call->lock);
   if (call->parent != NULL) tb_check(TRITONBACKEND_RequestIsCancelled(call->parent->request, &cancelled), "asking for a cancellation");
+  pthread_mutex_unlock(&call->lock);
   return cancelled;
 }
 
