@@ -29,7 +29,8 @@ class InstanceLife:
         self._plugin = plugin
         self._watchdogs = watchdogs
         self._readiness: Readiness | None = None
-        self._thread = InstanceThread(instance.name) if wants_own_thread(instance.model) else None
+        own = wants_own_thread(instance.model)
+        self._thread = InstanceThread(instance.name, instance._pool.hot) if own else None
 
     def start(self) -> None:
         """Bring the instance up; whatever a hook raises is raised, and nothing of the instance is left."""

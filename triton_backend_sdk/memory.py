@@ -42,7 +42,8 @@ class Pool:
     """Triton's memory manager. See TRITONBACKEND_BackendMemoryManager."""
 
     def __init__(self, hot: Any, manager: int) -> None:
-        self._hot = hot
+        #: The C side; None in the fake host.
+        self.hot = hot
         self._manager = manager
 
     def allocate(
@@ -63,7 +64,7 @@ class Pool:
         return self._one(tensor.shape, tensor.dtype, tensor.nbytes, place, tensor.name)
 
     def _one(self, shape: Sequence[int], dtype: DataType, nbytes: int, place: Placement, name: str) -> Tensor:
-        tensor: Tensor = self._hot.allocate(
+        tensor: Tensor = self.hot.allocate(
             self._manager, name, dtype.c_value, tuple(shape), nbytes, place.memory_type, place.memory_type_id
         )
         return tensor

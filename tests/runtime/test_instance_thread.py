@@ -237,8 +237,10 @@ def test_a_misspelt_parameter_fails_the_load(serve):
         served.core.load(served.name)
 
 
-def test_calls_come_back_and_do_not_mix():
-    thread = InstanceThread("one")
+@pytest.mark.parametrize("way", ["python", "c"])
+def test_calls_come_back_and_do_not_mix(serve, way):
+    serve(NOTE_THREADS)  # which brings the C side
+    thread = InstanceThread("one", sys.modules["triton_backend_sdk._hot"] if way == "c" else None)
     got = {}
 
     def caller(number):

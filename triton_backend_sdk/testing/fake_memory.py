@@ -17,6 +17,8 @@ from triton_backend_sdk.testing.fake_tensor import FakeTensor
 class FakePool:
     """Gives CPU memory, and no other."""
 
+    hot = None
+
     def allocate(
         self, shape: Sequence[int], dtype: DataType, wanted: Sequence[Placement], name: str = "memory"
     ) -> FakeTensor:

@@ -183,6 +183,10 @@ static PyMethodDef methods[] = {
   {"unbind", unbind, METH_O, NULL},
   {"place", tb_place, METH_VARARGS, NULL},
   {"allocate", tb_allocate, METH_VARARGS, NULL},
+  {"handoff_new", tb_handoff_new, METH_NOARGS, NULL},
+  {"handoff_call", tb_handoff_call, METH_VARARGS, NULL},
+  {"handoff_serve", tb_handoff_serve, METH_O, NULL},
+  {"handoff_close", tb_handoff_close, METH_O, NULL},
   {0},
 };
 

@@ -160,6 +160,10 @@ PyObject* tb_wish_granted(const tb_instance* instance, PyObject* tensor);
 void tb_place_free(tb_instance* instance);
 PyObject* tb_allocate(PyObject* module, PyObject* args);
 PyObject* tb_place(PyObject* module, PyObject* args);
+PyObject* tb_handoff_new(PyObject* module, PyObject* unused);
+PyObject* tb_handoff_call(PyObject* module, PyObject* args);
+PyObject* tb_handoff_serve(PyObject* module, PyObject* capsule);
+PyObject* tb_handoff_close(PyObject* module, PyObject* capsule);
 bool tb_device_copy(void* target, const void* source, uint64_t nbytes, int64_t device);  // false and a Python error
 
 // --- a response under way (reply.c); none of these needs the GIL ------------------------------------------------------
