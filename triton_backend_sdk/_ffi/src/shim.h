@@ -152,19 +152,7 @@ void tb_record_settle(tb_record* record, uint64_t compute_start, uint64_t comput
 void tb_record_unhold(tb_record* record);   // the reply lets go of the request, once
 void tb_record_finish(tb_record* record);   // a deferred request has its last response: settle, drop the reply
 bool tb_input_gather(tb_input* input);      // false and a Python error
-TRITONSERVER_Error* tb_input_part(const tb_input* input, uint32_t index, const void** data, uint64_t* nbytes, TRITONSERVER_MemoryType* type, int64_t* id);
-PyObject* tb_request_outputs(PyObject* request, void* unused);
-PyObject* tb_input_parts(tb_owner* owner, const tb_input* input);
-const tb_wish* tb_wish_find(const tb_instance* instance, const char* tensor);  // NULL: any memory will do
-PyObject* tb_wish_granted(const tb_instance* instance, PyObject* tensor);
-void tb_place_free(tb_instance* instance);
-PyObject* tb_allocate(PyObject* module, PyObject* args);
-PyObject* tb_place(PyObject* module, PyObject* args);
-PyObject* tb_handoff_new(PyObject* module, PyObject* unused);
-PyObject* tb_handoff_call(PyObject* module, PyObject* args);
-PyObject* tb_handoff_serve(PyObject* module, PyObject* capsule);
-PyObject* tb_handoff_close(PyObject* module, PyObject* capsule);
-bool tb_device_copy(void* target, const void* source, uint64_t nbytes, int64_t device);  // false and a Python error
+#include "places.h"
 
 // --- a response under way (reply.c); none of these needs the GIL ------------------------------------------------------
 TRITONSERVER_Error* tb_reply_open(tb_record* record);     // record->response is there
