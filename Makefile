@@ -39,7 +39,7 @@ test: $(VENV)/.dev  ## lint, types and every test, on the real server
 bench: $(VENV)/.dev  ## measure against the stock Python backend and a C floor
 	@$(BIN)/python benchmarks/bench.py
 
-bench-quick: $(VENV)/.dev  ## the same in two minutes, noisier
+bench-quick: $(VENV)/.dev  ## the same in four minutes, noisier
 	@$(BIN)/python benchmarks/bench.py --quick
 
 soak: $(VENV)/.dev  ## a million requests: does memory stay flat?

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two short rounds: about two minutes, noisier")
+    parser.add_argument("--quick", action="store_true", help="two short rounds: about four minutes, noisier")
     keys = [row.key for row in ROWS]
     parser.add_argument("--row", action="append", choices=keys, help="only this row; repeatable")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS, metavar="DIR", help="where to write")
