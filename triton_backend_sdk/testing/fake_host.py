@@ -30,12 +30,15 @@ from triton_backend_sdk.testing.fake_output import OutputSpecs
 from triton_backend_sdk.testing.fake_reply import PLUGIN_ERRORS, FakeResponse, FakeResponses, as_client_sees
 from triton_backend_sdk.testing.fake_request import FakeRequest
 from triton_backend_sdk.testing.fake_sender import Exchanges
+from triton_backend_sdk.testing.fake_sequence import FakeSequences
 from triton_backend_sdk.testing.fake_server import FakeModel, FakeServer
 from triton_backend_sdk.testing.fake_trace import FakeTrace
 from triton_backend_sdk.tools.config_text import parse_config
 from triton_backend_sdk.watchdog import Watchdogs
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     Given = Mapping[str, Any] | FakeRequest
     Result = FakeResponse | FakeResponses | TritonError
 
@@ -114,6 +117,7 @@ class FakeHost:
         self.model.config = completed(self.model, plugin.signature, self._model_hooks)
         check(self.model, plugin.signature)
         self._specs = OutputSpecs(self.model)
+        self._sequences = FakeSequences(self.model)
         self._model_hooks.model_initialize(model=self.model)
         self._batcher = FakeBatcher(self.model, manager)
         self._life = InstanceLife(plugin, self.instance, Watchdogs(Caretaker(), watch_gil=False))
@@ -156,6 +160,7 @@ class FakeHost:
         correlation_id: int | str = 0,
         sequence_start: bool = False,
         sequence_end: bool = False,
+        states: Mapping[str, Any] | None = None,
     ) -> FakeRequest:
         """Make a request, for :meth:`execute` or to be handed to a function of the plugin.
 
@@ -163,6 +168,7 @@ class FakeHost:
         :param outputs: names wanted; all if not given.
         :param trace: records what the plugin reports; without one the request is not traced.
         :param timeout_us: what ``request.deadline`` is made of.
+        :param states: by input_name, what it finds instead of what its sequence's last request left.
         :return: a request, whose ``cancel()`` says that its client no longer waits.
         :raises InvalidArgError: the core would refuse it.
         """
@@ -176,6 +182,7 @@ class FakeHost:
             tensors,
             self._specs,
             self.instance,
+            self._sequences.request(correlation_id, start | end, states or {}),
             batch_size=batch_size,
             id=id,
             parameters=parameters or {},
@@ -185,6 +192,10 @@ class FakeHost:
             flags=start | end,
             timeout_us=timeout_us,
         )
+
+    def states(self, correlation_id: int | str) -> dict[str, npt.NDArray[Any]]:
+        """Give what a sequence's next request will find, by the states' output_name."""
+        return self._sequences.of(correlation_id)
 
     def execute(
         self,

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 class OutputSpecs:
-    """The outputs that a model's config declares."""
+    """The outputs, or states, that a model's config declares."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, kind: str = "output", specs: Sequence[TensorSpec] | None = None) -> None:
+        self.kind = kind
         self._batching = model.max_batch_size > 0
-        self._specs = {spec.name: spec for spec in model.outputs}
+        self._specs = {spec.name: spec for spec in (model.outputs if specs is None else specs)}
         self.names = tuple(self._specs)
 
     def find(self, name: str) -> TensorSpec:
@@ -38,7 +39,10 @@ class OutputSpecs:
             return self._specs[name]
         except KeyError:
             known = ", ".join(f"'{name}'" for name in self._specs)
-            raise InternalError(f"the model's config has no output '{name}'; it has {known}") from None
+            word = "the output_name " if self.kind == "state" else ""
+            raise InternalError(
+                f"the model's config has no {self.kind} '{name}'; it has {word}{known}"
+            ) from None
 
     def check_shape(self, spec: TensorSpec, shape: Sequence[int], batch_size: int) -> None:
         """Compare a shape with the declaration.
@@ -51,7 +55,9 @@ class OutputSpecs:
         dims = ", ".join(["batch"] * self._batching + [str(dim) for dim in spec.dims])
         batch = f", with batch = {batch_size} in this request" if self._batching else ""
         given = list(map(int, shape))
-        raise InternalError(f"output '{spec.name}' has shape {given}, but the config says [{dims}]{batch}")
+        raise InternalError(
+            f"{self.kind} '{spec.name}' has shape {given}, but the config says [{dims}]{batch}"
+        )
 
     def write(self, reply: Reply, outputs: Any) -> None:
         """Make what a Response holds part of the reply.
@@ -65,7 +71,7 @@ class OutputSpecs:
         spec = self.find(name)
         if name not in reply.wanted:
             return
-        dtype, shape, data = _source(name, value)
+        dtype, shape, data = source("output", name, value)
         if dtype is not spec.dtype:
             advice = "convert it, for example with .astype"
             raise InternalError(f"output '{name}' is {dtype!s}, but the config says {spec.dtype!s}: {advice}")
@@ -92,16 +98,16 @@ def _mapping(outputs: Any) -> Mapping[str, Any]:
     return found
 
 
-def _source(name: str, value: Any) -> tuple[DataType, Sequence[int], npt.NDArray[np.uint8]]:
-    """Give datatype, shape and bytes of whatever a plugin returns for an output."""
+def source(kind: str, name: str, value: Any) -> tuple[DataType, Sequence[int], npt.NDArray[np.uint8]]:
+    """Give datatype, shape and bytes of whatever a plugin returns for an output or a state."""
     if isinstance(value, FakeTensor):
         return value.dtype, value.shape, value.data
     try:
         array, dtype = coerce(_array(value))
     except InternalError as error:
-        raise InternalError(f"output '{name}': {error}") from error
+        raise InternalError(f"{kind} '{name}': {error}") from error
     if dtype is DataType.BYTES:
-        _check_elements(name, array)
+        _check_elements(kind, name, array)
         return dtype, array.shape, np.frombuffer(encode_bytes(array), np.uint8)
     return dtype, array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
@@ -119,8 +125,8 @@ def _array(value: Any) -> Any:
     raise InternalError(f"it is a {what}; give an array, or anything with DLPack or the buffer protocol")
 
 
-def _check_elements(name: str, array: npt.NDArray[Any]) -> None:
+def _check_elements(kind: str, name: str, array: npt.NDArray[Any]) -> None:
     for index, element in enumerate(array.flat):
         if not isinstance(element, (bytes, str)):
             what = type(element).__name__
-            raise InternalError(f"BYTES output '{name}': element {index} is {what}; give bytes or str")
+            raise InternalError(f"BYTES {kind} '{name}': element {index} is {what}; give bytes or str")

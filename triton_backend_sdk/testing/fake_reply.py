@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from triton_backend_sdk.errors import InternalError, InvalidArgError, TritonError, describe, from_code
+from triton_backend_sdk.errors import InternalError, TritonError, describe, from_code
 from triton_backend_sdk.response import Response
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from triton_backend_sdk.model import Model
     from triton_backend_sdk.testing.fake_output import OutputSpecs
+    from triton_backend_sdk.testing.fake_sequence import FakeSequence
     from triton_backend_sdk.testing.fake_tensor import FakeTensor
 
 #: What a plugin may raise in the server without ending it; a test's Ctrl-C and pytest's own exceptions pass.
@@ -50,8 +51,16 @@ class Reply:
     :param wanted: the outputs that the client asked for.
     """
 
-    def __init__(self, model: Model, specs: OutputSpecs, wanted: tuple[str, ...], batch_size: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        specs: OutputSpecs,
+        wanted: tuple[str, ...],
+        batch_size: int,
+        sequence: FakeSequence,
+    ) -> None:
         self.model = model
+        self.sequence = sequence
         self.specs = specs
         self.wanted = wanted
         self.batch_size = batch_size
@@ -140,10 +149,11 @@ class Reply:
         parameters = _parameters(item.parameters)
         if item.reschedule:
             self._reschedule(bool(parameters))
-            if not self.outputs and not parameters:
-                return None
         elif not self.decoupled:
             self._check_all_there()
+        self.sequence.take(item.states, self.batch_size)
+        if item.reschedule and not self.outputs and not parameters:
+            return None
         names = [name for name in self.wanted if name in self.outputs]
         return FakeResponse({name: self._array(name) for name in names}, parameters)
 
@@ -151,6 +161,10 @@ class Reply:
         wrong = None
         if self.given_back:
             wrong = "Request.release has given it back"
+        elif not self.model.config.get("sequence_batching", {}).get("iterative_sequence"):
+            wrong = "the model's config lacks sequence_batching { iterative_sequence: true }"
+        elif self.sequence.ends:
+            wrong = "it carries SEQUENCE_END, and Triton executes such a request once"
         elif not self.decoupled and (self.outputs or has_parameters):
             wrong = "only a decoupled model can answer it as well"
         if wrong:
@@ -187,6 +201,7 @@ class Reply:
             return
         with contextlib.suppress(InternalError), self.making():
             if not self.answered:
+                self.sequence.take(None, self.batch_size)
                 self._put(None, final=True)
 
     def _put(self, result: FakeResponse | TritonError | None, *, final: bool) -> None:
@@ -203,20 +218,15 @@ class Reply:
             self._changed.notify_all()
 
     def reschedule(self) -> bool:
-        """Make a request that asked for it one that can be answered again; False: it did not, or may not."""
+        """Make a request that asked for it one that can be answered again; False: it did not."""
         if not self.rescheduled:
             return False
         self.answered = self.deferred = self.rescheduled = False
-        if self.model.config.get("sequence_batching", {}).get("iterative_sequence"):
-            return True
-        flag = "TRITONSERVER_REQUEST_RELEASE_RESCHEDULE"
-        why = f"{flag}, while the model is not configured to handle such a flag."
-        self.fail(InvalidArgError(f"Request is released with {why}"))
-        return False
+        return True
 
     def fresh(self) -> Reply:
         """Give one for the same request, to which nothing was sent."""
-        reply = Reply(self.model, self.specs, self.wanted, self.batch_size)
+        reply = Reply(self.model, self.specs, self.wanted, self.batch_size, self.sequence)
         reply.cancelled = self.cancelled
         return reply
 

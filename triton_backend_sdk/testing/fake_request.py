@@ -20,7 +20,9 @@ from triton_backend_sdk.trace import NO_TRACE, Trace
 
 if TYPE_CHECKING:
     from triton_backend_sdk.model_instance import ModelInstance
+    from triton_backend_sdk.specs import TensorSpec
     from triton_backend_sdk.testing.fake_output import OutputSpecs
+    from triton_backend_sdk.testing.fake_sequence import FakeSequence
 
 #: What cannot be read once the request was given back.
 _FACTS = (
@@ -48,6 +50,7 @@ class FakeRequest(Request):
         inputs: Mapping[str, FakeTensor],
         specs: OutputSpecs,
         instance: ModelInstance,
+        sequence: FakeSequence,
         *,
         batch_size: int,
         id: str,  # noqa: A002  the class's own word
@@ -59,7 +62,6 @@ class FakeRequest(Request):
         timeout_us: int = 0,
     ) -> None:
         self._inputs = dict(inputs)
-        self._count = len(self._inputs)
         self._specs = specs
         self._start_ns = time.monotonic_ns()
         self._trace = trace or NO_TRACE
@@ -71,7 +73,9 @@ class FakeRequest(Request):
         self.correlation_id = correlation_id
         self.flags = flags
         self.timeout_us = timeout_us
-        self._reply = Reply(instance.model, specs, requested_outputs, batch_size)
+        self._reply = Reply(instance.model, specs, requested_outputs, batch_size, sequence)
+        self._inputs.update(sequence.begin())
+        self._count = len(self._inputs)
 
     def __getattr__(self, name: str) -> Any:
         if name in _FACTS:
@@ -85,6 +89,7 @@ class FakeRequest(Request):
         self._start_ns = time.monotonic_ns()
         if self._reply.answered:
             self._reply = self._reply.fresh()
+        self._inputs.update(self._reply.sequence.begin())
         return self._reply
 
     def cancel(self) -> None:
@@ -127,21 +132,37 @@ class FakeRequest(Request):
 
     def output(self, name: str, shape: Sequence[int], dtype: Any = None) -> FakeTensor:
         """See :meth:`Request.output`."""
-        spec = self._specs.find(name)
-        self._specs.check_shape(spec, shape, self.batch_size)
-        if dtype is not None and DataType.of(dtype) is not spec.dtype:
-            asked = DataType.of(dtype)
-            raise InternalError(
-                f"output '{name}': asked for as {asked!s}, but the config says {spec.dtype!s}"
-            )
-        if spec.dtype is DataType.BYTES:
-            reason = "whose size is not known ahead: return it in the Response"
-            raise InternalError(f"output '{name}' is BYTES, {reason}")
-        data = np.full(int(np.prod(shape, dtype=np.int64)) * spec.dtype.itemsize, UNWRITTEN, np.uint8)
-        tensor = FakeTensor(name, spec.dtype, shape, data, readonly=False)
+        tensor = self._writable(self._specs.find(name), shape, dtype, "return it in the Response")
         if name in self.requested_outputs:
             self._reply.add_output(tensor)
         return tensor
+
+    def state(self, name: str, shape: Sequence[int], dtype: Any = None) -> FakeTensor:
+        """See :meth:`Request.state`."""
+        sequence = self._reply.sequence
+        instead = "give it with Response(states=...)"
+        tensor = self._writable(sequence.find(name), shape, dtype, instead, sequence.specs)
+        sequence.add(tensor)
+        return tensor
+
+    def _writable(
+        self,
+        spec: TensorSpec,
+        shape: Sequence[int],
+        dtype: Any,
+        instead: str,
+        specs: OutputSpecs | None = None,
+    ) -> FakeTensor:
+        specs = specs or self._specs
+        what = f"{specs.kind} '{spec.name}'"
+        specs.check_shape(spec, shape, self.batch_size)
+        if dtype is not None and DataType.of(dtype) is not spec.dtype:
+            asked = DataType.of(dtype)
+            raise InternalError(f"{what}: asked for as {asked!s}, but the config says {spec.dtype!s}")
+        if spec.dtype is DataType.BYTES:
+            raise InternalError(f"{what} is BYTES, whose size is not known ahead: {instead}")
+        data = np.full(int(np.prod(shape, dtype=np.int64)) * spec.dtype.itemsize, UNWRITTEN, np.uint8)
+        return FakeTensor(spec.name, spec.dtype, shape, data, readonly=False)
 
     def input_buffers(self, name: str) -> tuple[FakeTensor, ...]:
         """See :meth:`Request.input_buffers`; here it is always one."""
