@@ -483,3 +483,75 @@ def test_a_server_ends_with_its_model(serve):
     for use in (server.is_live, lambda: server.infer("x", {}), server.index, lambda: server.load("x")):
         with pytest.raises(UnavailableError, match="unloaded"):
             use()
+
+
+def test_a_model_unloaded_during_a_call_answers_it_first(pair):
+    caller, target = pair("server.infer(target, request)", SLOW)
+    future = caller.send(ONES)
+    assert target.module.entered.wait(5)
+    caller.core.unload(target.name, wait=False)
+    target.module.go.set()
+    assert future.result(5)["OUT"].tolist() == [2] * 4
+    with pytest.raises(TritonError, match=target.name):
+        caller.infer(ONES)
+
+
+def test_calls_from_many_threads_at_once(serve):
+    """Threads of the author's own, event loops in them, all at once and from one request."""
+    target = serve(DOUBLE, extra="instance_group { kind: KIND_CPU count: 2 }")
+    caller = serve(
+        """
+        import asyncio
+        from concurrent.futures import ThreadPoolExecutor
+        @hookimpl
+        def execute(instance, requests):
+            server, target = instance.model.server, instance.model.parameters["target"]
+            def work(n):
+                given = {"IN": np.full(8, n, np.float32)}
+                async def main():
+                    return [a["OUT"].numpy()[0] for a in await asyncio.gather(*(server.infer_async(target, given) for _ in range(20)))]
+                found = asyncio.run(main()) + [server.infer(target, given)["OUT"].numpy()[0] for _ in range(20)]
+                return set(found) == {2 * n}
+            with ThreadPoolExecutor(8) as pool:
+                right = list(pool.map(work, range(16)))
+            return [Response({"OUT": np.float32([all(right)])}) for _ in requests]
+        """,
+        beside=target,
+        parameters={"target": target.name},
+    )
+    assert caller.infer(ONES)["OUT"].tolist() == [1]
+
+
+def test_a_call_may_be_awaited_by_one_task_only(serve):
+    target = serve(SLOW)
+    caller = serve(
+        """
+        import asyncio
+        @hookimpl
+        def execute(instance, requests):
+            async def main():
+                call = instance.model.server.start(instance.model.parameters["target"], requests[0])
+                async def wait():
+                    return await call
+                first = asyncio.create_task(wait())
+                await asyncio.sleep(0.02)
+                try:
+                    await call
+                finally:
+                    first.cancel()
+            asyncio.run(main())
+        """,
+        beside=target,
+        parameters={"target": target.name},
+    )
+    with pytest.raises(InternalError, match="awaited already, by another task"):
+        caller.infer(ONES)
+    target.module.go.set()
+    gc.collect()
+
+
+def test_cpu_memory_that_is_asked_for_elsewhere_is_still_an_answer(pair):
+    caller, _ = pair("server.infer(target, request, memory=(MemoryType.GPU, 99))")
+    assert caller.infer(ONES)["OUT"].tolist() == [2] * 4
+    caller, _ = pair("server.infer(target, request, memory=MemoryType.CPU_PINNED)")
+    assert caller.infer(ONES)["OUT"].tolist() == [2] * 4
