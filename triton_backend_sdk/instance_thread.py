@@ -110,7 +110,7 @@ class InstanceThread:
 
         :raises UnavailableError: the thread has ended.
         """
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._thread.ident:  # current_thread() would note Triton's for ever
             return function(*arguments, **keywords)
         answer = self._way.call(partial(function, *arguments, **keywords))
         if answer is None:
@@ -121,7 +121,7 @@ class InstanceThread:
     def stop(self) -> None:
         """End the thread, after what it was given before."""
         self._way.close()
-        if threading.current_thread() is not self._thread:
+        if threading.get_ident() != self._thread.ident:
             self._thread.join()
 
 
