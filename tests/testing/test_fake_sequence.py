@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from triton_backend_sdk import Response, hookimpl
+from triton_backend_sdk import RequestFlag, Response, hookimpl
 from triton_backend_sdk.errors import InternalError, InvalidArgError
 from triton_backend_sdk.testing import FakeHost
 
@@ -61,3 +61,26 @@ def test_what_is_wrong_has_the_words_of_the_server():
         assert host.states(1)["SUM_OUT"].tolist() == [0]
         with pytest.raises(InvalidArgError, match="'NO'; the config's are: SUM_IN"):
             host.request(X, states={"NO": np.float32([1])})
+
+
+ITERATIVE = CONFIG.replace("sequence_batching {", "sequence_batching { iterative_sequence: true")
+
+
+class Count:
+    @hookimpl
+    def execute(self, requests):
+        return [self.step(request) for request in requests]
+
+    def step(self, request):
+        first = request.flags & RequestFlag.SEQUENCE_START
+        left = (request["IN"] if first else request["SUM_IN"]).numpy()
+        if left[0] > 1:
+            return Response(states={"SUM_OUT": left - 1}, reschedule=True)
+        return Response({"OUT": left})
+
+
+def test_a_rescheduled_request_finds_its_state_and_starts_once():
+    with FakeHost(Count, ITERATIVE) as host:
+        assert host.execute({"IN": np.float32([5])})[0]["OUT"].tolist() == [1]
+        with pytest.raises(InternalError, match="SEQUENCE_END"):
+            host.execute(host.request(X, correlation_id=1, sequence_start=True, sequence_end=True))

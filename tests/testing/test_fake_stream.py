@@ -570,7 +570,7 @@ def test_a_rescheduled_request_is_executed_again(fake_host, config, expected):
     responses = result if isinstance(result, FakeResponses) else [result]
     assert [response["OUT"].item() for response in responses] == expected
     assert [response.final for response in responses] == [False] * (len(expected) - 1) + [True]
-    assert (request.correlation_id, request.flags) == ("a", 1)
+    assert (request.correlation_id, request.flags) == ("a", 0)
 
 
 def test_a_request_without_end_is_noticed(fake_host):

@@ -176,7 +176,9 @@ class FakeHost:
         for name in outputs or ():
             if name not in self._specs.names:
                 raise InvalidArgError(f"unexpected inference output '{name}' for model '{self.model.name}'")
-        start = RequestFlag.SEQUENCE_START if sequence_start else RequestFlag.NONE
+        iterative = self.model.config.get("sequence_batching", {}).get("iterative_sequence")
+        starts = sequence_start or (iterative and not correlation_id)  # Triton makes it a sequence
+        start = RequestFlag.SEQUENCE_START if starts else RequestFlag.NONE
         end = RequestFlag.SEQUENCE_END if sequence_end else RequestFlag.NONE
         return FakeRequest(
             tensors,

@@ -92,6 +92,11 @@ class FakeRequest(Request):
         self._inputs.update(self._reply.sequence.begin())
         return self._reply
 
+    def _again(self) -> None:
+        """Execute it once more, as it asked: it does not start its sequence any more."""
+        self.flags = RequestFlag.NONE
+        self._inputs.update(self._reply.sequence.begin())
+
     def cancel(self) -> None:
         """Let the client wait no longer; harmless when it is answered."""
         self._reply.cancelled = True

@@ -109,6 +109,8 @@ class Exchanges:
         while live:
             yield from _execute_once(self._execute, live)
             live = [(request, reply) for request, reply in live if reply.reschedule()]
+            for request, _ in live:
+                request._again()
             if live and time.monotonic() > deadline:
                 raise AssertionError(f"execute rescheduled a request for {self._timeout:g} s, without an end")
 

@@ -1,0 +1,1 @@
+"""The Triton backend stateful_accumulator; its hooks are in plugin.py."""
