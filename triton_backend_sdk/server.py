@@ -24,10 +24,6 @@ class Kind:
     INFER, START, AWAIT, STREAM = range(4)
 
 
-#: What a call without options passes on, in the order of call_start.c.
-_DEFAULTS = (None, None, "", 0, 0, 0, 0, 0, 0, None)
-
-
 class CallOptions(TypedDict, total=False):
     """What the methods of :class:`Server` that call a model take beside its name and inputs."""
 
@@ -105,12 +101,15 @@ class Server(ServerControl):
         return stream
 
     def _start(self, kind: int, model: str, inputs: Any, options: CallOptions) -> Any:
-        self._open()
+        if self._handle is None:
+            self._open()
         if type(inputs) is not dict and not isinstance(inputs, Request):
             inputs = dict(inputs)
-        more = arguments(**options) if options else _DEFAULTS
+        start = self._api.hot.start
+        if not options:
+            return start(kind, self._address, self._manager, model, -1, inputs)
         version = options.get("version", -1)
-        return self._api.hot.start(kind, self._address, self._manager, model, version, inputs, *more)
+        return start(kind, self._address, self._manager, model, version, inputs, *arguments(**options))
 
 
 def arguments(

@@ -1,11 +1,12 @@
 // start(...): from what Python gives for a call to a request that is under way.
 #include "call.h"
 
-// What server.py gives, in this order.
+// What server.py gives, in this order; a call without options ends with the inputs.
 typedef struct {
-  PyObject *kind, *server, *manager, *model, *version, *inputs, *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent;
+  PyObject *kind, *server, *manager, *model, *version, *inputs;
+  PyObject *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent;
 } arguments;
-enum { ARGUMENTS = sizeof(arguments) / sizeof(PyObject*) };
+enum { BARE = 6, ARGUMENTS = sizeof(arguments) / sizeof(PyObject*) };
 
 static bool set_parameter(TRITONSERVER_InferenceRequest* request, const char* key, PyObject* value)
 {
@@ -99,12 +100,12 @@ static bool set_parent(tb_call* call, PyObject* parent, TRITONSERVER_InferenceTr
   return true;
 }
 
-static bool fill(tb_call* call, const arguments* given, TRITONSERVER_InferenceTrace** trace)
+static bool set_options(tb_call* call, const arguments* given, TRITONSERVER_InferenceTrace** trace)
 {
   call->memory_type = (TRITONSERVER_MemoryType)PyLong_AsLong(given->memory_type);
   call->memory_type_id = PyLong_AsLongLong(given->memory_type_id);
   call->manager = PyLong_AsVoidPtr(given->manager);
-  return !PyErr_Occurred() && tb_call_add_inputs(call, given->inputs) && set_outputs(call->request, given->outputs) && set_parameters(call->request, given->parameters)
+  return !PyErr_Occurred() && set_outputs(call->request, given->outputs) && set_parameters(call->request, given->parameters)
     && set_correlation(call->request, given->correlation) && set_numbers(call, given) && set_parent(call, given->parent, trace);
 }
 
@@ -132,7 +133,7 @@ bool tb_call_may_block(const tb_call* call)
 }
 
 // The request is made with the GIL held: Triton takes a lock for it under which it calls no backend.
-static tb_call* prepare(const arguments* given, TRITONSERVER_InferenceTrace** trace)
+static tb_call* prepare(const arguments* given, bool bare, TRITONSERVER_InferenceTrace** trace)
 {
   const char* model = PyUnicode_AsUTF8(given->model);
   TRITONSERVER_Server* server = model ? PyLong_AsVoidPtr(given->server) : NULL;
@@ -142,7 +143,7 @@ static tb_call* prepare(const arguments* given, TRITONSERVER_InferenceTrace** tr
   if (call == NULL) return NULL;
   TRITONSERVER_Error* error = TRITONSERVER_InferenceRequestNew(&call->request, server, model, version);
   if (error != NULL) tb_triton_raise(error);
-  else if (fill(call, given, trace)) return call;
+  else if (tb_call_add_inputs(call, given->inputs) && (bare || set_options(call, given, trace))) return call;
   return tb_call_discard(call);
 }
 
@@ -159,11 +160,11 @@ tb_call* tb_call_discard(tb_call* call)
 
 tb_call* tb_call_start(PyObject* const* args, Py_ssize_t count, tb_call_kind* kind)
 {
-  if (count != ARGUMENTS) return (void*)PyErr_Format(PyExc_TypeError, "start takes %d arguments, not %zd", ARGUMENTS, count);
+  if (count != BARE && count != ARGUMENTS) return (void*)PyErr_Format(PyExc_TypeError, "start takes %d or %d arguments, not %zd", BARE, ARGUMENTS, count);
   const arguments* given = (const arguments*)args;
   *kind = (tb_call_kind)PyLong_AsLong(given->kind);
   TRITONSERVER_InferenceTrace* trace = NULL;
-  tb_call* call = PyErr_Occurred() ? NULL : prepare(given, &trace);
+  tb_call* call = PyErr_Occurred() ? NULL : prepare(given, count == BARE, &trace);
   if (call == NULL) return NULL;
   call->plain = *kind != TB_STREAM;
   call->address = call->request;
