@@ -73,7 +73,7 @@ class Server(ServerControl):
         :raises InternalError: the model is decoupled and gave none or several; or an event loop runs in this
             thread, which would stand still: await :meth:`infer_async` there.
         """
-        response: InferResponse = self._start(Kind.INFER, model, inputs, options).result()
+        response: InferResponse = self._start(Kind.INFER, model, inputs, options)
         return response
 
     async def infer_async(

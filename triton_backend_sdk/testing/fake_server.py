@@ -68,7 +68,10 @@ class FakeServer(Server):
                 f"Request for unknown model: '{model}' is not found; the fake host has {known}"
             )
         responses = _responses(self.models[model], model, arrays, options.get("request_id", ""))
-        return FakeStream(responses) if kind == Kind.STREAM else FakeCall(model, list(responses))
+        if kind == Kind.STREAM:
+            return FakeStream(responses)
+        call = FakeCall(model, list(responses))
+        return call.result() if kind == Kind.INFER else call
 
     def is_live(self) -> bool:
         """See :meth:`Server.is_live`."""

@@ -147,7 +147,7 @@ static tb_call* prepare(const arguments* given, bool bare, TRITONSERVER_Inferenc
   return tb_call_discard(call);
 }
 
-// Never sent: nobody but us knows it.
+// Python has done with it, whether it was sent or not.
 tb_call* tb_call_discard(tb_call* call)
 {
   PyObject *type, *value, *traceback;

@@ -9,23 +9,6 @@ typedef struct {
   bool armed;  // an event loop awaits it
 } call_object;
 
-static PyObject* call_start(PyObject* module, PyObject* const* args, Py_ssize_t count)
-{
-  (void)module;
-  tb_call_kind kind;
-  tb_call* call = tb_call_start(args, count, &kind);
-  if (call == NULL) return NULL;
-  PyTypeObject* type = kind == TB_STREAM ? stream_type : call_type;
-  call_object* self = (call_object*)type->tp_alloc(type, 0);
-  if (self != NULL) {
-    self->call = call;
-    return (PyObject*)self;
-  }
-  tb_call_close(call);
-  tb_call_unref(call);
-  return NULL;
-}
-
 static void call_dealloc(call_object* self)
 {
   PyTypeObject* type = Py_TYPE(self);
@@ -109,6 +92,28 @@ static PyObject* wait_for(tb_call* call, uint64_t until)
   }
   tb_wait_end(call);
   return outcome(call, waited);
+}
+
+static PyObject* call_start(PyObject* module, PyObject* const* args, Py_ssize_t count)
+{
+  (void)module;
+  tb_call_kind kind;
+  tb_call* call = tb_call_start(args, count, &kind);
+  if (call == NULL) return NULL;
+  if (kind == TB_INFER) {
+    PyObject* response = wait_for(call, UINT64_MAX);
+    tb_call_discard(call);
+    return response;
+  }
+  PyTypeObject* type = kind == TB_STREAM ? stream_type : call_type;
+  call_object* self = (call_object*)type->tp_alloc(type, 0);
+  if (self != NULL) {
+    self->call = call;
+    return (PyObject*)self;
+  }
+  tb_call_close(call);
+  tb_call_unref(call);
+  return NULL;
 }
 
 // result(timeout=None)
