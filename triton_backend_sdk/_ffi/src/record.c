@@ -68,11 +68,12 @@ void tb_record_settle(tb_record* record, uint64_t compute_start, uint64_t comput
 {
   if (atomic_exchange(&record->settled, true)) return;
   tb_instance* instance = record->instance;
-  pthread_mutex_lock(&instance->lock);  // a deferred request may outlive the instance
+  bool late = record->deferred;  // it may outlive the instance
+  if (late) pthread_mutex_lock(&instance->lock);
   if (instance->handle != NULL)
     tb_check(TRITONBACKEND_ModelInstanceReportStatistics(instance->handle, record->request, !record->failed, record->start, compute_start, compute_end, tb_now()),
       "reporting statistics");
-  pthread_mutex_unlock(&instance->lock);
+  if (late) pthread_mutex_unlock(&instance->lock);
   tb_drop(&record->owner);
 }
 

@@ -79,7 +79,7 @@ static void report(tb_record* record, uint64_t start, uint64_t written, uint64_t
 
 void tb_reply_send(tb_record* record, bool final, uint64_t start)
 {
-  uint64_t written = tb_now();
+  uint64_t written = record->instance->decoupled ? tb_now() : 0;
   if (record->error == NULL) record->error = hand_over(record);
   TRITONSERVER_Error* failed = tb_reply_open(record);
   bool empty = record->outputs == NULL || record->error != NULL;
