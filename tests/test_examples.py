@@ -18,8 +18,8 @@ from triton_backend_sdk.tools.server import TritonServer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/pyproject.toml"))
-#: Where READMEs suppose the server, as `tbsdk serve` has it.
-USUAL_URL = "127.0.0.1:8000"
+#: Where READMEs suppose the server, as `tbsdk serve` has it: over HTTP and gRPC.
+USUAL_URL, USUAL_GRPC_URL = "127.0.0.1:8000", "127.0.0.1:8001"
 
 
 def read_sessions(name: str) -> list[tuple[str, str]]:
@@ -79,7 +79,7 @@ def test_its_own_tests_pass(name):
 )
 def test_its_readme_tells_what_happens(server, tmp_path, name, command, expected):
     folder = shutil.copytree(EXAMPLES / name, tmp_path / name)
-    line = command.replace(USUAL_URL, server.http_url)
+    line = command.replace(USUAL_URL, server.http_url).replace(USUAL_GRPC_URL, server.grpc_url)
     if line == command and not command.startswith("tbsdk config"):
         line = f"{command} --url {server.http_url}"
     result = subprocess.run(

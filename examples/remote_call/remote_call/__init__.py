@@ -1,0 +1,1 @@
+"""The Triton backend remote_call; its hooks are in plugin.py."""

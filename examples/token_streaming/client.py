@@ -1,0 +1,45 @@
+"""Print what the model says, as it says it: python client.py "the dog" [--max-tokens N] [--url HOST:PORT]."""
+
+import argparse
+import queue
+from collections.abc import Iterator
+
+import numpy as np
+import tritonclient.grpc as triton
+
+
+def tokens(prompt: str, max_tokens: int, url: str) -> Iterator[str]:
+    """Give the tokens as they come; leaving the loop early cancels the request in the server."""
+    answers: queue.Queue = queue.Queue()
+    text = triton.InferInput("PROMPT", [1], "BYTES")
+    text.set_data_from_numpy(np.array([prompt], dtype=object))
+    limit = triton.InferInput("MAX_TOKENS", [1], "INT32")
+    limit.set_data_from_numpy(np.array([max_tokens], np.int32))
+    with triton.InferenceServerClient(url) as client:
+        client.start_stream(lambda result, error: answers.put((result, error)))
+        # The server then always says when it is done, with an empty response if there is no other.
+        client.async_stream_infer("token_streaming", [text, limit], enable_empty_final_response=True)
+        try:
+            while True:
+                result, error = answers.get()
+                if error:
+                    raise error
+                response = result.get_response()
+                if response.outputs:
+                    yield result.as_numpy("TOKEN").item().decode()
+                if response.parameters["triton_final_response"].bool_param:
+                    return
+        finally:
+            client.stop_stream(cancel_requests=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("prompt")
+    parser.add_argument("--max-tokens", type=int, default=20, metavar="N")
+    parser.add_argument("--url", default="127.0.0.1:8001", metavar="HOST:PORT", help="over gRPC")
+    arguments = parser.parse_args()
+    print(arguments.prompt, end="", flush=True)
+    for token in tokens(arguments.prompt, arguments.max_tokens, arguments.url):
+        print(f" {token}", end="", flush=True)
+    print()

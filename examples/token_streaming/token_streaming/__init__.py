@@ -1,0 +1,1 @@
+"""The Triton backend text_normalize; its hooks are in plugin.py."""
