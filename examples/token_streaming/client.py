@@ -19,18 +19,20 @@ def tokens(prompt: str, max_tokens: int, url: str) -> Iterator[str]:
         client.start_stream(lambda result, error: answers.put((result, error)))
         # The server then always says when it is done, with an empty response if there is no other.
         client.async_stream_infer("token_streaming", [text, limit], enable_empty_final_response=True)
+        over = False
         try:
-            while True:
+            while not over:
                 result, error = answers.get()
                 if error:
+                    over = True
                     raise error
                 response = result.get_response()
+                over = response.parameters["triton_final_response"].bool_param
                 if response.outputs:
                     yield result.as_numpy("TOKEN").item().decode()
-                if response.parameters["triton_final_response"].bool_param:
-                    return
         finally:
-            client.stop_stream(cancel_requests=True)
+            # Not when it is over: Triton 24.10 would keep the model for ever.
+            client.stop_stream(cancel_requests=not over)
 
 
 if __name__ == "__main__":
