@@ -5,8 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from tests.runtime.conftest import FP32, write_model, write_project
 from triton_backend_sdk.cli import run
+from triton_backend_sdk.tools import client_stream
+from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.server import TritonServer
 
 
 @pytest.fixture(params=["http", "grpc"])
@@ -85,3 +89,77 @@ def test_two_inputs_and_a_file(infer, tmp_path):
 def test_what_is_wrong_is_told(infer, words, message):
     with pytest.raises(HandledError, match=message):
         infer(*words)
+
+
+STREAM = """
+import numpy as np
+from triton_backend_sdk import Response, hookimpl
+
+@hookimpl
+def execute(request):
+    for number in range(int(request["IN"].numpy()[0])):
+        yield Response({"OUT": np.float32([number])}, parameters={"n": number, "half": number / 2})
+    if "fail" in request.parameters:
+        raise ValueError("half-way")
+    if "say" in request.parameters:
+        yield Response(parameters={"why": "end"})
+"""
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory):
+    root = tmp_path_factory.mktemp("streams")
+    build_backend(write_project(root / "projects", "stream", STREAM), root / "backends")
+    write_model(
+        root / "models", "stream", "stream", *FP32, extra="model_transaction_policy { decoupled: true }"
+    )
+    with TritonServer(root / "models", backend_directory=root / "backends") as server:
+        yield server
+
+
+@pytest.fixture
+def stream(streams, capsys):
+    def call(*words, protocol="grpc"):
+        url = streams.grpc_url if protocol == "grpc" else streams.http_url
+        assert run(["infer", "stream", *words, "--url", url, "--protocol", protocol]) == 0
+        return capsys.readouterr()
+
+    return call
+
+
+def test_a_stream_is_printed_line_by_line(stream):
+    out, err = stream("-i", "IN=2", "--param", "say=1")
+    assert [line.split() for line in out.splitlines()] == [
+        ["output", "datatype", "shape", "values"],
+        ["OUT", "FP32", "1", "[0.]", "half=0.0", "n=0"],
+        ["OUT", "FP32", "1", "[1.]", "half=0.5", "n=1"],
+        ["-", 'why="end"'],
+    ]
+    assert "stream: 3 response(s) in " in err
+    assert stream("-i", "IN=0") == ("", f"stream: 0 response(s) over grpc from {err.split()[-1]}\n")
+
+
+def test_a_stream_as_json_is_a_document_per_line(stream):
+    documents = [json.loads(line) for line in stream("-i", "IN=2", "--json").out.splitlines()]
+    assert [document["outputs"]["OUT"]["data"] for document in documents] == [[0], [1]]
+    assert [document["parameters"] for document in documents] == [{"n": 0, "half": 0}, {"n": 1, "half": 0.5}]
+
+
+def test_a_stream_that_fails_half_way_is_told(stream, capsys):
+    with pytest.raises(HandledError, match=r"the server answered .*ValueError: half-way"):
+        stream("-i", "IN=1", "--param", "fail=1")
+    assert "[0.]" in capsys.readouterr().out
+
+
+def test_a_stream_takes_grpc(stream):
+    with pytest.raises(HandledError, match="model stream is decoupled") as caught:
+        stream("-i", "IN=1", protocol="http")
+    assert caught.value.next_step == "add --protocol grpc"
+
+
+def test_who_leaves_a_stream_cancels_it_and_who_waits_too_long_is_told(streams):
+    responses = client_stream.stream(streams.grpc_url, "stream", {"IN": np.float32([100_000])})
+    assert next(responses).outputs["OUT"].tolist() == [0]
+    responses.close()
+    with pytest.raises(HandledError, match=r"no answer from .* over grpc within 1e-06 s"):
+        list(client_stream.stream(streams.grpc_url, "stream", {"IN": np.float32([1])}, timeout=1e-6))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from triton_backend_sdk.cli import console
-from triton_backend_sdk.tools import client
+from triton_backend_sdk.tools import client, client_stream
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.metadata import ModelMetadata
 from triton_backend_sdk.tools.values import read_value
@@ -27,6 +28,7 @@ VALUE is JSON or a comma list; a model that takes strings takes plain text too:
 Examples:
   tbsdk infer mybackend -i IN=1,2,3
   tbsdk infer mybackend -i IN=@batch.npy --protocol grpc --json
+  tbsdk infer writer -i PROMPT='once upon a time' --protocol grpc
   tbsdk infer tagger -i 'TEXT=["one text", "another"]' --param top_k=3
 """
 )
@@ -61,19 +63,27 @@ def command(
     """Send one request to a running server.
 
     The model's metadata says which datatype and shape an input has; the batch dimension may be left out.
+    The responses of a decoupled model are printed as they come; that takes gRPC.
     """
     address = url or client.DEFAULT_URLS[protocol]
     metadata = client.model_metadata(address, protocol, model, version=version, timeout=timeout)
-    result = client.infer(
-        address,
-        protocol,
-        model,
-        _arrays(metadata, dict(_pair(text, "-i") for text in inputs)),
-        version=version,
-        request_id=request_id,
-        parameters={key: _parameter(value) for key, value in (_pair(text, "--param") for text in params)},
-        timeout=timeout,
-    )
+    arrays = _arrays(metadata, dict(_pair(text, "-i") for text in inputs))
+    options: dict[str, Any] = {
+        "version": version,
+        "request_id": request_id,
+        "parameters": {key: _parameter(value) for key, value in (_pair(text, "--param") for text in params)},
+        "timeout": timeout,
+    }
+    if metadata.decoupled:
+        if protocol != "grpc":
+            raise HandledError(
+                f"model {model} is decoupled: it gives any number of responses, which takes gRPC",
+                "add --protocol grpc",
+            )
+        responses = client_stream.stream(address, model, arrays, **options)
+        _show_stream(metadata, responses, address, as_json=as_json)
+        return
+    result = client.infer(address, protocol, model, arrays, **options)
     if as_json:
         click.echo(json.dumps(_document(result)))
     else:
@@ -125,6 +135,43 @@ def _show(result: client.InferResult, protocol: str, address: str) -> None:
     console.say(f"{request}: {result.latency_ms:.2f} ms over {protocol} from {address}")
 
 
+def _show_stream(
+    metadata: ModelMetadata, responses: Iterable[client.InferResult], address: str, *, as_json: bool
+) -> None:
+    width = max(len("output"), *(len(spec.name) for spec in metadata.outputs))
+    taken: list[float] = []
+    for result in responses:
+        if as_json:
+            click.echo(json.dumps(_document(result)))
+        else:
+            if not taken:
+                console.out.print(_row(width, "output", "datatype", "shape", "values"), style="bold")
+            for line in _rows(width, result):
+                console.copyable(line)
+        taken.append(result.latency_ms)
+    times = f" in {taken[-1]:.2f} ms, the first after {taken[0]:.2f} ms," if taken else ""
+    console.say(f"{metadata.name}: {len(taken)} response(s){times} over grpc from {address}")
+
+
+def _rows(width: int, result: client.InferResult) -> list[str]:
+    said = "  ".join(f"{name}={json.dumps(value)}" for name, value in result.parameters.items())
+    rows = [
+        _row(
+            width,
+            name,
+            result.datatypes[name],
+            "x".join(map(str, array.shape)) or "scalar",
+            _shortened(array),
+        )
+        for name, array in result.outputs.items()
+    ] or [_row(width, "-", "", "", "").rstrip()]
+    return [f"{rows[0]}  {said}".rstrip(), *rows[1:]]
+
+
+def _row(width: int, name: str, datatype: str, shape: str, values: str) -> str:
+    return f"{name:<{width}}  {datatype:<8}  {shape:<7}  {values}"
+
+
 def _shortened(array: NDArray[Any]) -> str:
     if array.dtype.kind == "O":
         array = np.array([_text(item) for item in array.ravel().tolist()], dtype=object).reshape(array.shape)
@@ -132,6 +179,7 @@ def _shortened(array: NDArray[Any]) -> str:
 
 
 def _document(result: client.InferResult) -> dict[str, Any]:
+    more = {"parameters": result.parameters} if result.parameters else {}
     return {
         "model_name": result.model_name,
         "model_version": result.model_version,
@@ -145,6 +193,7 @@ def _document(result: client.InferResult) -> dict[str, Any]:
             }
             for name, array in result.outputs.items()
         },
+        **more,
     }
 
 

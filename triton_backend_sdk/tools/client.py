@@ -7,7 +7,7 @@ import http.client
 import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class InferResult:
     datatypes: dict[str, str]
     #: From sending the request to having the answer, with connection, serialization and server.
     latency_ms: float
+    #: What the model says beside its outputs.
+    parameters: dict[str, Parameter] = field(default_factory=dict)
 
 
 def model_metadata(
@@ -46,7 +48,7 @@ def model_metadata(
     :raises HandledError: no server at the url, no such model, no tritonclient.
     """
     as_json = {} if protocol == "http" else {"as_json": True, "client_timeout": timeout}
-    with _client(url, protocol, timeout) as (_, client):
+    with connection(url, protocol, timeout) as (_, client):
         try:
             metadata = client.get_model_metadata(model, version, **as_json)
             config = client.get_model_config(model, version, **as_json)
@@ -77,10 +79,10 @@ def infer(
     :param timeout: seconds to wait for the answer.
     :raises HandledError: no server at the url, or the server answered with an error; says which.
     """
-    with _client(url, protocol, timeout) as (api, client):
+    with connection(url, protocol, timeout) as (api, client):
         options = {} if protocol == "http" else {"client_timeout": timeout}
         wanted = None if outputs is None else [api.InferRequestedOutput(name) for name in outputs]
-        tensors = [_input(api, name, array) for name, array in inputs.items()]
+        tensors = [tensor_input(api, name, array) for name, array in inputs.items()]
         start = time.perf_counter()
         result = client.infer(
             model,
@@ -92,10 +94,20 @@ def infer(
             **options,
         )
         latency_ms = (time.perf_counter() - start) * 1e3
+    return read_result(result, protocol, latency_ms)
+
+
+def read_result(result: Any, protocol: Protocol, latency_ms: float) -> InferResult:
+    """Read what tritonclient gives for a response."""
     get: Callable[[Any, str, Any], Any] = dict.get if protocol == "http" else getattr
     # Not gRPC's own JSON form, which would encode all the data.
     answer = result.get_response()
     datatypes = {get(row, "name", ""): get(row, "datatype", "") for row in get(answer, "outputs", [])}
+    parameters = dict(get(answer, "parameters", None) or {})
+    if protocol == "grpc":
+        parameters = {
+            name: _grpc_value(parameters[name]) for name in sorted(parameters)
+        }  # a map has no order
     return InferResult(
         model_name=get(answer, "model_name", ""),
         model_version=get(answer, "model_version", ""),
@@ -103,7 +115,13 @@ def infer(
         outputs={name: result.as_numpy(name) for name in datatypes},
         datatypes=datatypes,
         latency_ms=latency_ms,
+        parameters=parameters,
     )
+
+
+def _grpc_value(parameter: Any) -> Parameter:
+    value: Parameter = getattr(parameter, parameter.WhichOneof("parameter_choice"))
+    return value
 
 
 def latencies(
@@ -114,8 +132,8 @@ def latencies(
     :raises HandledError: as :func:`infer`.
     """
     taken = []
-    with _client(url, protocol, 60.0) as (api, client):
-        tensors = [_input(api, name, array) for name, array in inputs.items()]
+    with connection(url, protocol, 60.0) as (api, client):
+        tensors = [tensor_input(api, name, array) for name, array in inputs.items()]
         for _ in range(count):
             start = time.perf_counter()
             client.infer(model, tensors)
@@ -123,7 +141,8 @@ def latencies(
     return sorted(taken)
 
 
-def _input(api: Any, name: str, array: NDArray[Any]) -> Any:
+def tensor_input(api: Any, name: str, array: NDArray[Any]) -> Any:
+    """Make an input of an array."""
     datatype = DataType.of(array.dtype)
     tensor = api.InferInput(name, list(array.shape), datatype.value)
     if datatype is DataType.BF16:
@@ -134,7 +153,8 @@ def _input(api: Any, name: str, array: NDArray[Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _client(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[Any, Any]]:
+def connection(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[Any, Any]]:
+    """Give tritonclient's module and a client; its errors within become HandledErrors."""
     api = _import(f"tritonclient.{protocol}")
     address = url.removeprefix("http://").removeprefix("grpc://").rstrip("/")
     try:

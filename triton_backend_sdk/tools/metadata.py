@@ -34,6 +34,8 @@ class ModelMetadata:
     outputs: tuple[TensorSpec, ...]
     #: 0: the model does not batch.
     max_batch_size: int
+    #: A request gets any number of responses.
+    decoupled: bool = False
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> ModelMetadata:
@@ -45,6 +47,7 @@ class ModelMetadata:
             inputs=tuple(_spec(row, optional) for row in metadata.get("inputs", ())),
             outputs=tuple(_spec(row, optional) for row in metadata.get("outputs", ())),
             max_batch_size=int(config.get("max_batch_size", 0)),
+            decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled")),
         )
 
 
