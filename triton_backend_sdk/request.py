@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.enums import MemoryType
+from triton_backend_sdk.errors import InternalError
 from triton_backend_sdk.memory import BufferAttributes, Placement, input_attributes, output_placement
 from triton_backend_sdk.trace import NO_TRACE, RequestTrace, Trace
 
@@ -163,7 +164,10 @@ class Request:
         return name in list(self)
 
     def __repr__(self) -> str:
-        return f"<Request {self.id!r} {list(self)}>"
+        try:
+            return f"<Request {self.id!r} {list(self)}>"
+        except InternalError:
+            return "<Request, released>"
 
     def get(self, name: str, default: Any = None) -> Any:
         """Give an input, or the default where the request lacks it (an optional input)."""

@@ -128,6 +128,7 @@ def released(request):
     note(lambda: request.get("IN"))
     note(lambda: list(request))
     note(lambda: len(request))
+    note(repr, request)
     note(request.output, "OUT", (1, 2))
     note(request.is_cancelled)
     note(request.response_sender)
@@ -187,6 +188,8 @@ CASES = {
     "parameters": lambda r: good(r, parameters={"b": True, "i": -5, "f": 1.5, "s": "\\u00fc"}),
     "parameters alone": lambda r: Response(parameters={"b": False}),
     "parameters of a stream": lambda r: gen(good(r, parameters={"n": 0}), Response(parameters={"n": 1})),
+    "parameters no mapping": lambda r: good(r, parameters=5),
+    "parameters as pairs": lambda r: good(r, parameters=[("x", 1)]),
     "parameter no scalar": lambda r: good(r, parameters={"x": [1]}),
     "parameter without name": lambda r: good(r, parameters={1: 1}),
     "parameter too large": lambda r: good(r, parameters={"x": 2**63}),

@@ -108,9 +108,10 @@ class Reply:
             raise InternalError(f"output '{tensor.name}': it was already handed out for this response")
         self.outputs[tensor.name] = tensor
 
-    def send(self, item: Any, index: int = 0, *, final: bool) -> None:
+    def send(self, item: Any, index: int = -1, *, final: bool) -> None:
         """Send what a plugin gave for a request.
 
+        :param index: in the list of execute's; below zero where the item is one of a stream's, or a sender's.
         :raises BaseException: what is wrong with it; nothing is sent then.
         """
         with self.making():
@@ -137,9 +138,10 @@ class Reply:
             raise item
         if not isinstance(item, Response):
             what = type(item).__name__
-            raise InternalError(
-                f"execute returned {what} for request {index}; give a Response or an exception"
-            )
+            given = f"execute returned {what} for request {index}"
+            if index < 0:
+                given = f"the plugin gave {what} as a response"
+            raise InternalError(f"{given}; give a Response or an exception")
         if item.sent:
             raise InternalError("this Response already answered a request: make one Response per request")
         item.sent = True
@@ -250,8 +252,13 @@ def _is_error(item: Any) -> bool:
 
 
 def _parameters(given: Any) -> Parameters:
-    parameters: Parameters = {}
-    parameters.update(given or {})
+    try:
+        parameters: Parameters = dict(given if given is not None else {})
+    except (TypeError, ValueError):
+        what = type(given).__name__
+        raise InternalError(
+            f"Response takes a mapping from name to value as parameters, not {what}"
+        ) from None
     for name, value in parameters.items():
         if not isinstance(name, str):
             raise InternalError(f"{name!r} is no name of a response parameter")

@@ -73,11 +73,9 @@ static TRITONSERVER_Error* set_parameter(tb_record* record, const char* name, Py
 static bool set_parameters(tb_record* record, PyObject* parameters)
 {
   if (parameters == NULL || parameters == Py_None) return true;
-  PyObject* copied = PyDict_New();
-  if (copied == NULL || PyDict_Update(copied, parameters) != 0) {
-    Py_XDECREF(copied);
-    return false;
-  }
+  PyObject* copied = PyObject_CallOneArg((PyObject*)&PyDict_Type, parameters);
+  if (copied == NULL)
+    return tb_raise(tb_py.internal_error, "Response takes a mapping from name to value as parameters, not %s", Py_TYPE(parameters)->tp_name) != NULL;
   TRITONSERVER_Error* error = PyDict_GET_SIZE(copied) > 0 ? tb_reply_open(record) : NULL;
   Py_ssize_t at = 0;
   PyObject *name, *value;
@@ -119,9 +117,12 @@ static bool take_reschedule(tb_record* record)
   return record->reschedule = true;
 }
 
+// The index is that in execute's list; below zero where the item is one of a stream's, or a sender's.
 bool tb_answer(tb_record* record, PyObject* item, Py_ssize_t index)
 {
   if (PyExceptionInstance_Check(item)) return PyErr_SetObject((PyObject*)Py_TYPE(item), item), false;
+  if (index < 0 && !PyObject_TypeCheck(item, (PyTypeObject*)tb_py.response_class))
+    return tb_raise(tb_py.internal_error, "the plugin gave %s as a response; give a Response or an exception", Py_TYPE(item)->tp_name) != NULL;
   if (!PyObject_TypeCheck(item, (PyTypeObject*)tb_py.response_class))
     return tb_raise(tb_py.internal_error, "execute returned %s for request %zd; give a Response or an exception", Py_TYPE(item)->tp_name, index) != NULL;
   if (!take_response(item)) return false;

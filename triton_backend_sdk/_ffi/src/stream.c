@@ -49,7 +49,7 @@ static void send(tb_record* record, bool final, uint64_t start)
 static bool build(tb_record* record, PyObject* item)
 {
   if (record->answered) return tb_raise(tb_py.internal_error, "the request has its final response: nothing can be sent after it") != NULL;
-  if (tb_answer(record, item, 0)) return true;
+  if (tb_answer(record, item, -1)) return true;
   PyObject *type, *value, *traceback;
   PyErr_Fetch(&type, &value, &traceback);
   discard(record);
