@@ -144,6 +144,8 @@ class Request:
 
         For one that is answered for long, such as a stream over a large input. Nothing can be read from it
         afterwards, and arrays that still look at an input delay it. See TRITONBACKEND_RequestRelease.
+
+        :raises InternalError: another thread is making an output of it just now.
         """
         raise NotImplementedError
 

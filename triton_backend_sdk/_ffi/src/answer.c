@@ -9,7 +9,9 @@ TRITONSERVER_Error* tb_take_exception(tb_instance* instance)
   PyErr_NormalizeException(&type, &value, &traceback);
   if (traceback != NULL) PyException_SetTraceback(value, traceback);
   // Without on_error the instance is gone, and only a request of its is left.
-  PyObject* described = value && instance->on_error ? PyObject_CallOneArg(instance->on_error, value) : NULL;
+  PyObject* on_error = Py_XNewRef(instance->on_error);  // describing logs, which gives other threads time to unbind the instance
+  PyObject* described = value && on_error ? PyObject_CallOneArg(on_error, value) : NULL;
+  Py_XDECREF(on_error);
   int code = TRITONSERVER_ERROR_INTERNAL;
   const char* message = NULL;
   TRITONSERVER_Error* error;
@@ -76,7 +78,9 @@ static bool set_parameters(tb_record* record, PyObject* parameters)
   PyObject* copied = PyObject_CallOneArg((PyObject*)&PyDict_Type, parameters);
   if (copied == NULL)
     return tb_raise(tb_py.internal_error, "Response takes a mapping from name to value as parameters, not %s", Py_TYPE(parameters)->tp_name) != NULL;
-  TRITONSERVER_Error* error = PyDict_GET_SIZE(copied) > 0 ? tb_reply_open(record) : NULL;
+  TRITONSERVER_Error* error = NULL;
+  if (record->building) tb_raise(tb_py.internal_error, "another thread is making an output of this request: make the response after it");
+  else if (PyDict_GET_SIZE(copied) > 0) error = tb_reply_open(record);
   Py_ssize_t at = 0;
   PyObject *name, *value;
   while (error == NULL && !PyErr_Occurred() && PyDict_Next(copied, &at, &name, &value)) {
@@ -138,11 +142,14 @@ bool tb_answer(tb_record* record, PyObject* item, Py_ssize_t index)
   Py_XDECREF(parameters);
   Py_XDECREF(outputs);
   if (!written) return false;
-  int reschedule = PyObject_IsTrue(*slot(item, tb_py.response_reschedule));
+  PyObject* again = Py_XNewRef(*slot(item, tb_py.response_reschedule));  // NULL: the author has deleted it
+  int reschedule = again != NULL && again != Py_False ? PyObject_IsTrue(again) : 0;
+  Py_XDECREF(again);
   if (reschedule < 0 || !(reschedule ? take_reschedule(record) : record->instance->decoupled || has_all_outputs(record))) return false;
   PyObject* states = Py_XNewRef(*slot(item, tb_py.response_states));
   written = tb_states_answer(record, states ? states : Py_None);
   Py_XDECREF(states);
+  if (!written) record->reschedule = false;
   return written;
 }
 

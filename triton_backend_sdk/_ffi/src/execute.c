@@ -48,6 +48,7 @@ static TRITONSERVER_Error* error_copy(TRITONSERVER_Error* error)
 static void take_result(tb_record* record, PyObject* item, Py_ssize_t index, PyObject** generator)
 {
   tb_instance* instance = record->instance;
+  record->taken = true;
   if (record->deferred) {
     if (item == Py_None) return;
     tb_raise(tb_py.internal_error, "execute returned %s for request %zd, whose ResponseSender it took; return None for it", Py_TYPE(item)->tp_name, index);

@@ -119,14 +119,16 @@ PyObject* tb_request_outputs(PyObject* self, void* unused)
   (void)unused;
   tb_record* record = tb_request_record(self);
   PyObject* outputs = record ? PyDict_New() : NULL;
-  tb_output* output = record == NULL || record->instance->decoupled || record->answered ? NULL : record->outputs;
-  for (; outputs != NULL && output != NULL; output = output->next) {
+  bool open = record != NULL && !record->instance->decoupled && !record->answered;
+  if (open) tb_keep(&record->reply);  // another thread may answer meanwhile
+  for (tb_output* output = open ? record->outputs : NULL; outputs != NULL && output != NULL; output = output->next) {
     tb_view view = {&record->reply, output->spec->name, output->spec->dtype, output->shape, output->ndim, output->data, output->nbytes,
       output->memory_type, output->memory_type_id, false};
     PyObject* tensor = tb_tensor_new(&view);
     if (tensor == NULL || PyDict_SetItemString(outputs, output->spec->name, tensor) != 0) Py_CLEAR(outputs);
     Py_XDECREF(tensor);
   }
+  if (open) tb_drop_with_gil(&record->reply);
   return outputs;
 }
 

@@ -47,32 +47,36 @@ tb_output* tb_output_find(tb_record* record, const tb_spec* spec)
   return output;
 }
 
-static tb_output* describe(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+static const char* describe(tb_output** output, tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
 {
-  const char* wrong = record->building ? "another thread is making an output of this request: make them one after another"
-    : tb_output_find(record, spec) ? "it was already handed out for this response"
-                                   : NULL;
-  if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
-  tb_output* output = malloc(sizeof *output + ndim * sizeof *shape);
-  if (output == NULL) return (void*)PyErr_NoMemory();
-  *output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
-  memcpy(output->shape, shape, ndim * sizeof *shape);
-  return output;
+  if (record->building) return "another thread is making an output of this request: make them one after another";
+  if (tb_output_find(record, spec) != NULL) return "it was already handed out for this response";
+  *output = malloc(sizeof **output + ndim * sizeof *shape);
+  if (*output == NULL) return "no memory";
+  **output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
+  memcpy((*output)->shape, shape, ndim * sizeof *shape);
+  return NULL;
 }
 
-tb_output* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
+const char* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes, void* data, tb_owner* memory)
 {
-  tb_output* output = describe(record, spec, shape, ndim, nbytes);
-  if (output == NULL) return NULL;
+  tb_output* output;
+  const char* wrong = record->answered ? "the request was already answered" : describe(&output, record, spec, shape, ndim, nbytes);
+  if (wrong != NULL) return wrong;
+  output->data = data;
+  output->scratch = memory;
+  tb_keep(memory);
   output->next = record->outputs;
-  return record->outputs = output;
+  record->outputs = output;
+  return NULL;
 }
 
 tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
   TRITONSERVER_MemoryType memory_type, int64_t memory_type_id)
 {
-  tb_output* output = describe(record, spec, shape, ndim, nbytes);
-  if (output == NULL) return NULL;
+  tb_output* output;
+  const char* wrong = describe(&output, record, spec, shape, ndim, nbytes);
+  if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
   output->memory_type = memory_type;
   output->memory_type_id = memory_type_id;
   TRITONSERVER_Error* error;

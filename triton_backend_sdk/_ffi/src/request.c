@@ -46,40 +46,47 @@ static int find(request* self, PyObject* name)
   return -1;
 }
 
-static PyObject* names(request* self)
+static PyObject* names(tb_record* record)
 {
-  uint32_t count = self->record->input_count;
-  PyObject* list = PyTuple_New(count);
-  for (uint32_t i = 0; list != NULL && i < count; i++) {
-    PyObject* name = PyUnicode_FromString(self->record->inputs[i].name);
+  PyObject* list = PyTuple_New(record->input_count);
+  for (uint32_t i = 0; list != NULL && i < record->input_count; i++) {
+    PyObject* name = PyUnicode_FromString(record->inputs[i].name);
     if (name == NULL) Py_CLEAR(list);
     else PyTuple_SET_ITEM(list, i, name);
   }
   return list;
 }
 
+static PyObject* no_such_input(tb_record* record, PyObject* name)
+{
+  if (PyErr_Occurred()) return NULL;
+  PyObject* known = names(record);
+  PyObject* message = known ? PyUnicode_FromFormat("the request has no input %R; it has %R", name, known) : NULL;
+  if (message != NULL) PyErr_SetObject(tb_py.not_found_error, message);
+  Py_XDECREF(message);
+  Py_XDECREF(known);
+  return NULL;
+}
+
+static PyObject* input_tensor(tb_record* record, tb_input* input)
+{
+  if (!tb_input_gather(input)) return NULL;
+  tb_view view = {&record->owner, input->name, input->dtype, input->shape, input->ndim, (void*)input->data, input->nbytes, input->memory_type,
+    input->memory_type_id, true};
+  return tb_wish_granted(record->instance, tb_tensor_new(&view));
+}
+
 static PyObject* request_item(request* self, PyObject* name)
 {
-  if (tb_request_record((PyObject*)self) == NULL) return NULL;
-  int index = find(self, name);
-  if (index < 0) {
-    if (PyErr_Occurred()) return NULL;
-    PyObject* known = names(self);
-    PyObject* message = known ? PyUnicode_FromFormat("the request has no input %R; it has %R", name, known) : NULL;
-    if (message != NULL) PyErr_SetObject(tb_py.not_found_error, message);
-    Py_XDECREF(message);
-    Py_XDECREF(known);
-    return NULL;
-  }
-  if (self->tensors[index] == NULL) {
-    tb_input* input = &self->record->inputs[index];
-    if (!tb_input_gather(input)) return NULL;
-    tb_view view = {&self->record->owner, input->name, input->dtype, input->shape, input->ndim, (void*)input->data, input->nbytes, input->memory_type,
-      input->memory_type_id, true};
-    PyObject* tensor = tb_wish_granted(self->record->instance, tb_tensor_new(&view));
-    Py_XSETREF(self->tensors[index], tensor);
-  }
-  return Py_XNewRef(self->tensors[index]);
+  tb_record* record = tb_request_record((PyObject*)self);
+  int index = record ? find(self, name) : -1;
+  if (index >= 0 && self->tensors[index] != NULL) return Py_NewRef(self->tensors[index]);
+  if (record == NULL) return NULL;
+  tb_keep(&record->owner);  // moving it to a device runs Python, and another thread may call release()
+  PyObject* tensor = index < 0 ? no_such_input(record, name) : input_tensor(record, &record->inputs[index]);
+  if (tensor != NULL && self->record != NULL) Py_XSETREF(self->tensors[index], Py_NewRef(tensor));
+  tb_drop_with_gil(&record->owner);
+  return tensor;
 }
 
 static Py_ssize_t request_length(request* self) { return Py_SIZE(self); }
@@ -91,7 +98,8 @@ static int request_contains(request* self, PyObject* name)
 }
 static PyObject* request_iter(request* self)
 {
-  PyObject* list = tb_request_record((PyObject*)self) ? names(self) : NULL;
+  tb_record* record = tb_request_record((PyObject*)self);
+  PyObject* list = record ? names(record) : NULL;
   PyObject* iterator = list ? PyObject_GetIter(list) : NULL;
   Py_XDECREF(list);
   return iterator;
@@ -115,21 +123,15 @@ static PyObject* scratch_tensor(tb_record* record, const tb_spec* spec, const in
   tb_scratch* memory = tb_scratch_new(shape, ndim, nbytes);
   if (memory == NULL) return PyErr_NoMemory();
   tb_view view = {&memory->owner, spec->name, spec->dtype, memory->shape, ndim, memory + 1, nbytes, TRITONSERVER_MEMORY_CPU, 0, false};
-  tb_output* output = record != NULL ? tb_output_scratch(record, spec, shape, ndim, nbytes) : NULL;
-  PyObject* tensor = record == NULL || output != NULL ? tb_tensor_new(&view) : NULL;
-  if (output == NULL) tb_drop(&memory->owner);
-  else {
-    output->data = memory + 1;
-    output->scratch = &memory->owner;
+  PyObject* tensor = tb_tensor_new(&view);
+  const char* wrong = NULL;
+  if (tensor != NULL && record != NULL && tb_stream_lock(record)) {
+    wrong = tb_output_scratch(record, spec, shape, ndim, nbytes, memory + 1, &memory->owner);
+    tb_stream_unlock(record);
   }
-  return tensor;
-}
-
-static PyObject* stream_output(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes)
-{
-  if (!tb_stream_lock(record)) return NULL;
-  PyObject* tensor = scratch_tensor(record, spec, shape, ndim, nbytes);
-  tb_stream_unlock(record);
+  tb_drop(&memory->owner);
+  if (wrong != NULL) tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
+  if (PyErr_Occurred()) Py_CLEAR(tensor);
   return tensor;
 }
 
@@ -159,14 +161,8 @@ bool tb_same_dtype(const tb_spec* spec, PyObject* dtype)
   return tb_raise(tb_py.internal_error, "%s '%s': asked for as %S, but the config says %S", spec->kind, spec->name, asked, tb_py.datatypes[spec->dtype]) != NULL;
 }
 
-static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
+static PyObject* make_output(tb_record* record, const char* name, PyObject* given, PyObject* dtype)
 {
-  static char* keywords[] = {"name", "shape", "dtype", NULL};
-  const char* name;
-  PyObject *given, *dtype = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|O:output", keywords, &name, &given, &dtype)) return NULL;
-  tb_record* record = tb_request_record((PyObject*)self);
-  if (record == NULL) return NULL;
   int64_t shape[PyBUF_MAX_NDIM];
   uint32_t ndim = 0;
   const tb_spec* spec = tb_output_spec(record, name);
@@ -177,7 +173,7 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
   uint64_t nbytes = (uint64_t)tb_elements(shape, ndim) * tb_itemsize(spec->dtype);
   if (!tb_record_wants(record, spec)) return scratch_tensor(NULL, spec, shape, ndim, nbytes);
   if (record->answered) return tb_raise(tb_py.internal_error, "output '%s': the request was already answered", name);
-  if (record->instance->decoupled) return stream_output(record, spec, shape, ndim, nbytes);
+  if (record->instance->decoupled) return scratch_tensor(record, spec, shape, ndim, nbytes);
   tb_keep(&record->reply);  // execute may end, on its thread, before the output is made on this one
   tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes, spec->memory_type, spec->memory_type_id);
   PyObject* tensor = NULL;
@@ -186,6 +182,20 @@ static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
     tensor = tb_tensor_new(&view);
   }
   tb_drop_with_gil(&record->reply);
+  return tensor;
+}
+
+static PyObject* request_output(request* self, PyObject* args, PyObject* kwargs)
+{
+  static char* keywords[] = {"name", "shape", "dtype", NULL};
+  const char* name;
+  PyObject *given, *dtype = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|O:output", keywords, &name, &given, &dtype)) return NULL;
+  tb_record* record = tb_request_record((PyObject*)self);
+  if (record == NULL) return NULL;
+  tb_keep(&record->owner);  // a dimension's __index__, or another thread, may call release()
+  PyObject* tensor = make_output(record, name, given, dtype);
+  tb_drop_with_gil(&record->owner);
   return tensor;
 }
 
@@ -202,9 +212,10 @@ static PyObject* sender_of(request* self, bool watched)
 {
   tb_record* record = tb_request_record((PyObject*)self);
   if (record == NULL) return NULL;
-  if (record->answered || record->deferred)
-    return tb_raise(tb_py.internal_error, record->answered ? "the request was already answered" : "the request's ResponseSender was already taken: there is one");
-  return tb_sender_new(record, watched);
+  tb_keep(&record->owner);  // another thread may call release()
+  PyObject* sender = tb_sender_new(record, watched);
+  tb_drop_with_gil(&record->owner);
+  return sender;
 }
 
 static PyObject* request_sender(request* self, PyObject* unused) { (void)unused; return sender_of(self, true); }
@@ -212,25 +223,38 @@ static PyObject* request_sender(request* self, PyObject* unused) { (void)unused;
 // For the event loop, whose tasks lose none.
 static PyObject* request_own_sender(request* self, PyObject* unused) { (void)unused; return sender_of(self, false); }
 
-// The record's memory stays, as the Request's own hold of it ends here.
+// Whoever is making a response may need the request for it: from now on it is made by the factory.
+static bool give_up(tb_record* record)
+{
+  if (record->building) return tb_raise(tb_py.internal_error, "another thread is making an output of this request: release it after that") != NULL;
+  TRITONSERVER_Error* error = record->answered ? NULL : tb_reply_factory(record);
+  if (error == NULL) return record->given_back = true;
+  tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
+  TRITONSERVER_ErrorDelete(error);
+  return false;
+}
+
 static PyObject* request_release(request* self, PyObject* unused)
 {
   (void)unused;
   tb_record* record = self->record;
   if (record == NULL) Py_RETURN_NONE;
-  TRITONSERVER_Error* error = record->answered ? NULL : tb_reply_factory(record);
-  if (error != NULL) {
-    tb_raise(tb_py.internal_error, "%s", TRITONSERVER_ErrorMessage(error));
-    TRITONSERVER_ErrorDelete(error);
-    return NULL;
+  tb_keep(&record->owner);  // of two threads that release it the other may be quicker
+  bool own = tb_stream_is_mine(record);
+  bool given = (own || tb_stream_lock(record)) && give_up(record);
+  if (!own) tb_stream_unlock(record);
+  if (!given || self->record == NULL) {
+    tb_drop_with_gil(&record->owner);
+    return given ? Py_NewRef(Py_None) : NULL;
   }
   self->record = NULL;
-  record->given_back = true;
   for (Py_ssize_t i = 0; i < Py_SIZE(self); i++) Py_CLEAR(self->tensors[i]);
   uint64_t now = tb_now();
   Py_BEGIN_ALLOW_THREADS
   tb_record_settle(record, record->start, now);
-  tb_record_unhold(record);
+  // An answer that is not made yet needs the request: it lets go by itself, and soon.
+  if (!record->reschedule && (record->factory != NULL || record->response != NULL)) tb_record_unhold(record);
+  tb_drop(&record->owner);
   tb_drop(&record->owner);
   Py_END_ALLOW_THREADS
   Py_RETURN_NONE;

@@ -38,24 +38,34 @@ PyMethodDef tb_sender_functions[] = {
   {0},
 };
 
-static bool watch(tb_record* record)
+static bool ask_watcher(void)
 {
   PyObject* asked = watched || watcher == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(watcher);
-  if (asked == NULL) return false;
-  Py_DECREF(asked);
-  watched = record->watched = true;
-  atomic_fetch_add(&open_senders, 1);
-  return true;
+  Py_XDECREF(asked);
+  return asked != NULL;
 }
 
 PyObject* tb_sender_new(tb_record* record, bool watched_for)
 {
-  if (watched_for && !watch(record)) return NULL;
+  if (watched_for && !ask_watcher()) return NULL;
   sender* self = (sender*)tb_sender_type->tp_alloc(tb_sender_type, 0);
   if (self == NULL) return NULL;
+  // Only now, as other threads have been let through.
+  const char* wrong = record->answered ? "the request was already answered"
+    : record->deferred               ? "the request's ResponseSender was already taken: there is one"
+    : record->taken                  ? "the request is being answered with what execute returned"
+                                     : NULL;
+  if (wrong != NULL) {
+    Py_DECREF(self);
+    return tb_raise(tb_py.internal_error, "%s", wrong);
+  }
   self->record = record;
   atomic_fetch_add(&record->parts, 1);
   record->deferred = true;
+  if (watched_for) {
+    watched = record->watched = true;
+    atomic_fetch_add(&open_senders, 1);
+  }
   return (PyObject*)self;
 }
 
@@ -63,11 +73,13 @@ static void sender_dealloc(sender* self)
 {
   PyTypeObject* type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);  // tracked, as its base class is
-  PyObject *error_type, *error, *traceback;
-  PyErr_Fetch(&error_type, &error, &traceback);
-  tb_stream_close(self->record, "the plugin dropped the request's ResponseSender without a response");
-  PyErr_Restore(error_type, error, traceback);
-  tb_record_part_done(self->record);
+  if (self->record != NULL) {
+    PyObject *error_type, *error, *traceback;
+    PyErr_Fetch(&error_type, &error, &traceback);
+    tb_stream_close(self->record, "the plugin dropped the request's ResponseSender without a response");
+    PyErr_Restore(error_type, error, traceback);
+    tb_record_part_done(self->record);
+  }
   type->tp_free(self);
   Py_DECREF(type);
 }
@@ -85,7 +97,7 @@ static PyObject* sender_send(sender* self, PyObject* args, PyObject* kwargs)
 static PyObject* sender_close(sender* self, PyObject* unused)
 {
   (void)unused;
-  tb_stream_close(self->record, NULL);
+  if (!tb_stream_close(self->record, NULL)) return NULL;
   Py_RETURN_NONE;
 }
 

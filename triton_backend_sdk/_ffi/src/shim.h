@@ -134,6 +134,7 @@ typedef struct tb_record {
   bool final_sent;
   bool building;    // an output is being made
   bool deferred;    // a ResponseSender answers it
+  bool taken;       // what execute returned for it is being looked at: too late for a sender
   bool failed;      // an error was sent
   bool reschedule;  // Triton shall execute it again
   bool given_back;  // by Request.release
@@ -266,7 +267,8 @@ bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);
 // Makes an output in Triton's buffer; NULL and a Python error.
 tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
   TRITONSERVER_MemoryType memory_type, int64_t memory_type_id);  // preferred
-tb_output* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes);  // without memory yet
+// An output in memory that becomes its own; NULL, or why not. Runs no Python, as other threads may be about.
+const char* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes, void* data, tb_owner* memory);
 const tb_spec* tb_output_spec(tb_record* record, const char* name);
 bool tb_output_check_shape(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim);
 tb_output* tb_output_find(tb_record* record, const tb_spec* spec);
@@ -280,9 +282,10 @@ bool tb_answer_is_error(PyObject* item);  // given as such, and no fault
 // Responses one after another (stream.c). With the GIL.
 bool tb_stream_send(tb_record* record, PyObject* item, bool final);  // false and a Python error; nothing was sent then
 void tb_stream_fail(tb_record* record, TRITONSERVER_Error* error);    // final; takes the error
-void tb_stream_close(tb_record* record, const char* unanswered);      // final; an error if nothing was sent and `unanswered`
+bool tb_stream_close(tb_record* record, const char* unanswered);      // final; an error if nothing was sent and `unanswered`; false as above
 void tb_stream_pump(tb_record** records, PyObject** generators, uint32_t count);
-bool tb_stream_lock(tb_record* record);  // false and a Python error
+bool tb_stream_lock(tb_record* record);  // false and a Python error: this thread has it
+bool tb_stream_is_mine(const tb_record* record);
 void tb_stream_unlock(tb_record* record);
 bool tb_record_cancelled(tb_record* record);
 

@@ -160,15 +160,9 @@ void tb_states_free(tb_record* record)
   }
 }
 
-// request.state(name, shape, dtype=None)
-PyObject* tb_request_state(PyObject* self, PyObject* args, PyObject* kwargs)
+static PyObject* make_state(tb_record* record, const char* name, PyObject* given, PyObject* dtype)
 {
-  static char* keywords[] = {"name", "shape", "dtype", NULL};
-  const char* name;
-  PyObject *given, *dtype = Py_None;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|O:state", keywords, &name, &given, &dtype)) return NULL;
-  tb_record* record = tb_request_record(self);
-  const tb_spec* spec = record ? find_spec(record, name) : NULL;
+  const tb_spec* spec = find_spec(record, name);
   int64_t shape[PyBUF_MAX_NDIM];
   uint32_t ndim = 0;
   if (spec == NULL || !tb_parse_shape(given, shape, &ndim) || !tb_output_check_shape(record, spec, shape, ndim) || !tb_same_dtype(spec, dtype)) return NULL;
@@ -191,4 +185,19 @@ PyObject* tb_request_state(PyObject* self, PyObject* args, PyObject* kwargs)
   tb_view view = {aside ? &memory->owner : &record->owner, spec->name, spec->dtype, aside ? memory->shape : state->shape, ndim, state->data, nbytes,
     TRITONSERVER_MEMORY_CPU, 0, false};
   return tb_tensor_new(&view);
+}
+
+// request.state(name, shape, dtype=None)
+PyObject* tb_request_state(PyObject* self, PyObject* args, PyObject* kwargs)
+{
+  static char* keywords[] = {"name", "shape", "dtype", NULL};
+  const char* name;
+  PyObject *given, *dtype = Py_None;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sO|O:state", keywords, &name, &given, &dtype)) return NULL;
+  tb_record* record = tb_request_record(self);
+  if (record == NULL) return NULL;
+  tb_keep(&record->owner);  // as in request_output
+  PyObject* tensor = make_state(record, name, given, dtype);
+  tb_drop_with_gil(&record->owner);
+  return tensor;
 }

@@ -2,9 +2,11 @@
 // released while Triton sends.
 #include "state.h"
 
+bool tb_stream_is_mine(const tb_record* record) { return record->locked && pthread_equal(record->builder, pthread_self()); }
+
 bool tb_stream_lock(tb_record* record)
 {
-  if (record->locked && pthread_equal(record->builder, pthread_self()))
+  if (tb_stream_is_mine(record))
     return tb_raise(tb_py.internal_error, "this thread is already making a response of this request") != NULL;
   if (pthread_mutex_trylock(&record->lock) != 0) {
     Py_BEGIN_ALLOW_THREADS
@@ -80,49 +82,49 @@ bool tb_stream_send(tb_record* record, PyObject* item, bool final)
   return built;
 }
 
-void tb_stream_fail(tb_record* record, TRITONSERVER_Error* error)
+// Under the lock; takes the error.
+static void fail(tb_record* record, TRITONSERVER_Error* error)
 {
-  if (!tb_stream_lock(record)) PyErr_Clear();  // its maker will see it answered
-  else {
-    bool open = !record->answered;
-    if (open) {
-      discard(record);
-      record->error = error;
-      error = NULL;
-      record->failed = true;
-      record->reschedule = false;
-      send(record, true, tb_now());
-    }
-    tb_stream_unlock(record);
-    if (open) finish(record);
-  }
-  if (error != NULL) TRITONSERVER_ErrorDelete(error);
+  discard(record);
+  record->error = error;
+  record->failed = true;
+  record->reschedule = false;
+  send(record, true, tb_now());
 }
 
-void tb_stream_close(tb_record* record, const char* unanswered)
+static void end(tb_record* record)
 {
-  if (!record->answered && (!record->instance->decoupled || (record->sent == 0 && unanswered != NULL))) {
-    tb_stream_fail(record, TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_INTERNAL, unanswered ? unanswered : "the request was closed without a response"));
-    return;
-  }
-  if (!tb_stream_lock(record)) {
+  record->answered = true;
+  Py_BEGIN_ALLOW_THREADS
+  tb_reply_end(record);
+  Py_END_ALLOW_THREADS
+}
+
+void tb_stream_fail(tb_record* record, TRITONSERVER_Error* error)
+{
+  if (!tb_stream_lock(record)) {  // its maker will see it answered
     PyErr_Clear();
+    TRITONSERVER_ErrorDelete(error);
     return;
   }
   bool open = !record->answered;
-  if (open && !tb_states_answer(record, Py_None)) {
-    tb_stream_unlock(record);
-    tb_stream_fail(record, tb_take_exception(record->instance));
-    return;
-  }
-  record->answered = true;
-  if (open) {
-    Py_BEGIN_ALLOW_THREADS
-    tb_reply_end(record);
-    Py_END_ALLOW_THREADS
-  }
+  if (open) fail(record, error);
+  else TRITONSERVER_ErrorDelete(error);
   tb_stream_unlock(record);
   if (open) finish(record);
+}
+
+bool tb_stream_close(tb_record* record, const char* unanswered)
+{
+  if (!tb_stream_lock(record)) return false;
+  bool open = !record->answered;
+  if (open && record->instance->decoupled && (record->sent > 0 || unanswered == NULL)) {
+    if (tb_states_answer(record, Py_None)) end(record);
+    else fail(record, tb_take_exception(record->instance));
+  } else if (open) fail(record, TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_INTERNAL, unanswered ? unanswered : "the request was closed without a response"));
+  tb_stream_unlock(record);
+  if (open) finish(record);
+  return true;
 }
 
 // --- generators ------------------------------------------------------------------------------------------------------
