@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triton_backend_sdk.errors import CancelledError, UnavailableError
+from triton_backend_sdk import failure
+from triton_backend_sdk.errors import CancelledError, InternalError, TritonError, UnavailableError
 
 if TYPE_CHECKING:
     from triton_backend_sdk.request import Request
@@ -60,6 +61,7 @@ class EventLoop:
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._loop = asyncio.new_event_loop()
         self._looking = False
+        self._ended = False
         self._next_served_look = 0.0
         #: When the coroutines' time is over; infinite while the model is served.
         self._drain_end = float("inf")
@@ -68,7 +70,13 @@ class EventLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while not self._ended:
+            try:
+                self._loop.run_forever()
+            except (
+                BaseException
+            ) as error:  # asyncio lets SystemExit of any task through
+                self._log("something ended the event loop, which goes on", error)
         self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -94,17 +102,23 @@ class EventLoop:
             self._answer(job, job.reason or CancelledError("execute was cancelled"))
 
     @staticmethod
-    def _answer(job: Job, error: CancelledError | UnavailableError) -> None:
+    def _answer(job: Job, error: TritonError) -> None:
         for sender in job.senders:
             sender._fail(error.code, error.message)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         job = self._jobs.pop(task)
-        job.done()
-        if task.cancelled():  # before its first step
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._log("serving a request failed", error)
+            self._answer(job, InternalError(f"execute was ended by {type(error).__name__}"))
+        elif task.cancelled():  # before its first step
             self._answer(job, job.reason or CancelledError("execute was cancelled"))
-        elif (error := task.exception()) is not None:
-            self._logger.error("%s: serving a request failed: %r", self._model, error)
+        job.done()
+
+    def _log(self, what: str, error: BaseException) -> None:
+        message = failure.code_and_message(error)[1]
+        self._logger.error("%s: %s: %s\n%s", self._model, what, message, failure.traceback_text(error))
 
     def _look(self) -> None:
         for task, job in list(self._jobs.items()):
@@ -158,6 +172,7 @@ class EventLoop:
         deadline = time.monotonic() + _GRACE_S
         while self._jobs and time.monotonic() < deadline:
             time.sleep(0.01)
+        self._ended = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_GRACE_S)
         if self._thread.is_alive():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Function = Callable[..., Any]
 #: What a plugin may raise without ending the thread that runs it.
-_PLUGIN_ERRORS = (Exception, SystemExit)
+_PLUGIN_ERRORS = (Exception, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 
 def adapt(
@@ -123,7 +123,11 @@ class _Concurrent:
         groups = [[request] for request in requests] if self._single else [requests]
         for group in groups:
             self._admit(len(group))
-            self._start(group)
+            try:
+                self._start(group)
+            except BaseException:
+                self._done(len(group))
+                raise
         return [None] * len(requests)
 
     def _admit(self, count: int) -> None:

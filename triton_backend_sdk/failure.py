@@ -37,7 +37,7 @@ def code_and_message(error: BaseException) -> tuple[int, str]:
     try:
         code, message = errors.describe(error)
         return int(code), str(message).encode(errors="replace").decode().replace("\0", "\\0")
-    except Exception:
+    except BaseException:
         return errors.InternalError.code, type(error).__name__
 
 

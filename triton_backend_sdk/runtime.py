@@ -72,7 +72,7 @@ def entrypoint(function: Callable[..., None]) -> Callable[..., Any]:
             function(runtime, *handles)
         except BaseException as error:
             code, message = failure.code_and_message(error)
-            with contextlib.suppress(Exception):  # else cffi would return NULL, which is success
+            with contextlib.suppress(BaseException):  # else cffi would return NULL, which is success
                 logger.error("%s: %s\n%s", function.__name__, message, failure.traceback_text(error))
             return runtime.api.error(code, message)
         return runtime.api.ffi.NULL
@@ -196,6 +196,7 @@ class Runtime:
         except BaseException:
             instance.let_go()
             raise
+        address = None
         try:
             address = self._hot.bind(
                 api.address(handle),
@@ -210,6 +211,8 @@ class Runtime:
             if sequences is not None:
                 self._hot.bind_sequences(address, *sequences.as_c())
         except BaseException:
+            if address is not None:
+                self._hot.unbind(address)
             life.stop()
             instance.let_go()
             raise

@@ -26,16 +26,17 @@ class SlowLog:
     def execute(self, instance: ModelInstance, requests: list[Request]) -> Generator[None, Any, Any]:
         """Time what is within."""
         start = time.perf_counter()
+        # Before, as execute may release them; and not the requests, which this would keep.
+        count, ids = len(requests), [request.id for request in requests if request.id]
         try:
             return (yield)
         finally:
             took = (time.perf_counter() - start) * 1000
             if took >= self._threshold_ms:
-                ids = [request.id for request in requests if request.id]
                 instance.logger.warning(
                     "%s: execute of %d request(s)%s took %.1f ms (slow_execute_ms is %g)",
                     instance.name,
-                    len(requests),
+                    count,
                     f" {ids}" if ids else "",
                     took,
                     self._threshold_ms,
