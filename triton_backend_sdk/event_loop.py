@@ -73,9 +73,7 @@ class EventLoop:
         while not self._ended:
             try:
                 self._loop.run_forever()
-            except (
-                BaseException
-            ) as error:  # asyncio lets SystemExit of any task through
+            except BaseException as error:  # asyncio lets SystemExit of any task through
                 self._log("something ended the event loop, which goes on", error)
         self._loop.close()
 
