@@ -46,8 +46,9 @@ def call(name: str, *arguments: Any) -> Any:
     except RuntimeError as error:  # there is no driver, or no libcudart
         raise UnavailableError(f"{name}: {error}") from None
     if code != cuda.cudaError_t.cudaSuccess:
-        kind = UnavailableError if code.name in _NO_CUDA else InternalError
-        raise kind(f"{name}: {code.name}")
+        if code.name in _NO_CUDA:
+            raise UnavailableError(f"this machine has no usable CUDA device or driver ({name}: {code.name})")
+        raise InternalError(f"{name}: {code.name}")
     return results[0] if results else None
 
 

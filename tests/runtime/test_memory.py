@@ -267,7 +267,8 @@ def test_an_output_can_be_wished_elsewhere(serve, wished, monkeypatch):
     assert wished == [(MemoryType.GPU, 2)]
 
 
-def test_a_gpu_wished_for_without_cuda_python_says_what_to_type(serve):
+def test_a_gpu_wished_for_without_cuda_python_says_what_to_type(serve, monkeypatch):
+    monkeypatch.setattr("triton_backend_sdk.gpu._MODULES", ("no_cuda_here",))
     served = serve(ECHO, parameters={"memory.IN": "gpu"}, load=False)
     with pytest.raises(TritonError, match=r"pip install 'triton-backend-sdk\[gpu\]'"):
         served.core.load(served.name)

@@ -151,7 +151,10 @@ def test_another_array_for_an_output_asked_for_is_copied_into_it(serve):
         ('7', "mapping from output name"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_an_output_is_said_clearly_and_the_next_request_works(serve, expression, message):
+def test_what_cannot_be_an_output_is_said_clearly_and_the_next_request_works(
+    serve, expression, message, monkeypatch
+):
+    monkeypatch.setattr("triton_backend_sdk.gpu._MODULES", ("no_cuda_here",))
     served = serve(
         f"""
         import ctypes

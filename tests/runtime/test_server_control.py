@@ -49,6 +49,7 @@ def test_models_are_described(serve, act):
         return [1]
 
     assert act(look, target) == [1]
+    assert target.core.wait_released(5)
     assert target.core.statistics(target.name)["inference_count"] == 1
 
 
