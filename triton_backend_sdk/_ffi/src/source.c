@@ -50,7 +50,9 @@ static int from_buffer(tb_source* source, PyObject* value)
     return 0;
   }
   source->dtype = format_datatype(buffer->format, buffer->itemsize);
-  if (source->dtype == TRITONSERVER_TYPE_INVALID || buffer->ndim > PyBUF_MAX_NDIM) {
+  // NumPy's datetime64 scalar is bytes without strides, though they were asked for.
+  bool complete = buffer->ndim == 0 || (buffer->shape != NULL && buffer->strides != NULL);
+  if (!complete || source->dtype == TRITONSERVER_TYPE_INVALID || buffer->ndim > PyBUF_MAX_NDIM) {
     PyBuffer_Release(buffer);
     return 0;
   }
