@@ -177,6 +177,7 @@ class _Bell:
         self._waiting: dict[int, asyncio.Future[None]] = {}
         #: Calls made for a request, whose cancellation nobody tells us of.
         self._children: dict[int, Any] = {}
+        self._looking = False
         loop.add_reader(mailbox.fileno(), self._ring)
 
     async def wait(self, call: Any) -> None:
@@ -207,7 +208,8 @@ class _Bell:
                 _resolve(future)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, token: int, call: Any) -> None:
-        if not self._children:
+        if not self._looking:
+            self._looking = True
             loop.call_later(_PARENT_INTERVAL, self._look, weakref.ref(loop))
         self._children[token] = call
 
@@ -216,7 +218,8 @@ class _Bell:
             if call._parent_cancelled():
                 _resolve(self._waiting[token])
         running = loop()
-        if self._children and running is not None:
+        self._looking = bool(self._children)
+        if self._looking and running is not None:
             running.call_later(_PARENT_INTERVAL, self._look, loop)
 
 
@@ -225,7 +228,8 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-_bells: weakref.WeakKeyDictionary[Any, _Bell] = weakref.WeakKeyDictionary()
+#: The loop holds its bell, as a reader; a bell holds its loop, by the futures of those who wait.
+_bells: weakref.WeakKeyDictionary[Any, weakref.ref[_Bell]] = weakref.WeakKeyDictionary()
 #: C's Mailbox, once the native module is there.
 _mailbox_type: Any = None
 
@@ -240,7 +244,9 @@ def _bell() -> _Bell:
     import asyncio  # noqa: PLC0415  it is there, as a loop runs
 
     loop = asyncio.get_running_loop()
-    bell = _bells.get(loop)
+    known = _bells.get(loop)
+    bell = known() if known is not None else None
     if bell is None:
-        bell = _bells[loop] = _Bell(loop, _mailbox_type())
+        bell = _Bell(loop, _mailbox_type())
+        _bells[loop] = weakref.ref(bell)
     return bell

@@ -19,6 +19,7 @@ tb_call* tb_call_new(TRITONSERVER_Server* server, const char* model, int64_t ver
   call->version = version;
   call->server = server;
   call->refs = 1;
+  call->given_room = inputs;
   call->plain = true;
   pthread_mutex_init(&call->lock, NULL);
   pthread_condattr_t monotonic;
@@ -29,13 +30,14 @@ tb_call* tb_call_new(TRITONSERVER_Server* server, const char* model, int64_t ver
   return call;
 }
 
-static void give_back(tb_given* given)
+static void give_back(tb_given* place)
 {
-  if (given->owner != NULL) tb_drop_anywhere(given->owner);
-  free(given->block);
-  if (given->buffer.obj != NULL) PyBuffer_Release(&given->buffer);
-  Py_CLEAR(given->holder);
-  memset(given, 0, sizeof *given);
+  tb_given given = *place;
+  memset(place, 0, sizeof *place);  // first: what follows may let another thread in, which gives back too
+  if (given.owner != NULL) tb_drop_anywhere(given.owner);
+  free(given.block);
+  if (given.buffer.obj != NULL) PyBuffer_Release(&given.buffer);
+  Py_XDECREF(given.holder);
 }
 
 static void let_go_of_inputs(tb_call* call)
@@ -185,7 +187,7 @@ bool tb_call_send(tb_call* call, TRITONSERVER_InferenceTrace* trace, bool wait)
     error = TRITONSERVER_ServerInferAsync(call->server, call->request, trace);
     if (error == NULL && wait) sleep_slices(call, UINT64_MAX);
     Py_END_ALLOW_THREADS
-    if (error == NULL) return true;
+    if (error == NULL) return call->sent = true;
     atomic_store(&call->refs, 1);  // refused: no callback will come
   }
   // A child trace is lost with it: Triton does not say whether it has released it.
@@ -203,7 +205,7 @@ void tb_call_settle(tb_call* call)
 void tb_call_cancel(tb_call* call)
 {
   pthread_mutex_lock(&call->lock);
-  if (!call->final && !call->cancelled && call->request != NULL) {
+  if (!call->final && !call->cancelled && call->sent) {
     call->cancelled = true;
     tb_check(TRITONSERVER_InferenceRequestCancel(call->request), "cancelling a call");
     pthread_cond_broadcast(&call->changed);

@@ -65,7 +65,7 @@ typedef struct tb_call {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   TRITONSERVER_InferenceRequest* request;  // for cancel() until it is both released and answered
-  bool released, final, cancelled;
+  bool sent, released, final, cancelled;
   bool abandoned;  // Python is not interested any more
   bool lost;       // a response found no memory
   tb_result *first, *last;
@@ -88,7 +88,7 @@ typedef struct tb_call {
   tb_seat *seat, *runs;
   struct tb_call* next_of_seat;
   bool blocking, loose;
-  uint32_t given_count;
+  uint32_t given_count, given_room;
   tb_given given[];
 } tb_call;
 
@@ -129,6 +129,7 @@ void tb_wait_delist(tb_call* call);
 
 // --- event loops -----------------------------------------------------------------------------------------------------
 void tb_mailbox_post(tb_mailbox* mailbox, tb_call* call);
+void tb_mailbox_withdraw(tb_mailbox* mailbox, tb_call* call);
 void tb_mailbox_keep(tb_mailbox* mailbox);
 void tb_mailbox_drop(tb_mailbox* mailbox);
 tb_mailbox* tb_mailbox_of(PyObject* mailbox);  // NULL and a Python error

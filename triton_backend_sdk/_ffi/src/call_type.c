@@ -169,6 +169,7 @@ static PyObject* call_arm(call_object* self, PyObject* args)
   tb_mailbox* before = NULL;
   if (!news) {
     before = call->mailbox;
+    if (before != NULL && before != mailbox) tb_mailbox_withdraw(before, call);
     tb_mailbox_keep(mailbox);
     call->mailbox = mailbox;
     call->token = token;

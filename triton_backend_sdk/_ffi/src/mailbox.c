@@ -8,6 +8,7 @@ struct tb_mailbox {
   atomic_int refs;
   int fd;
   pthread_mutex_t lock;
+  bool closed;  // its loop is gone
   tb_call *first, *last;
 };
 
@@ -32,9 +33,13 @@ void tb_mailbox_drop(tb_mailbox* mailbox)
 void tb_mailbox_post(tb_mailbox* mailbox, tb_call* call)
 {
   if (call->mailed) return;
+  pthread_mutex_lock(&mailbox->lock);
+  if (mailbox->closed) {
+    pthread_mutex_unlock(&mailbox->lock);
+    return;
+  }
   call->mailed = true;
   atomic_fetch_add(&call->refs, 1);
-  pthread_mutex_lock(&mailbox->lock);
   bool empty = mailbox->first == NULL;
   if (empty) mailbox->first = call;
   else mailbox->last->next_mail = call;
@@ -45,6 +50,45 @@ void tb_mailbox_post(tb_mailbox* mailbox, tb_call* call)
   if (empty && write(mailbox->fd, &one, sizeof one) < 0) tb_log(TRITONSERVER_LOG_ERROR, "waking an event loop failed");
 }
 
+static tb_call* empty_out(tb_mailbox* mailbox, bool closed)
+{
+  pthread_mutex_lock(&mailbox->lock);
+  tb_call* calls = mailbox->first;
+  mailbox->first = mailbox->last = NULL;
+  mailbox->closed |= closed;
+  pthread_mutex_unlock(&mailbox->lock);
+  return calls;
+}
+
+// Gives the next one, and the token of the loop that awaits it.
+static tb_call* opened(tb_call* call, uint64_t* token)
+{
+  pthread_mutex_lock(&call->lock);
+  tb_call* next = call->next_mail;
+  call->mailed = false;
+  *token = call->token;
+  pthread_mutex_unlock(&call->lock);
+  tb_call_unref(call);
+  return next;
+}
+
+// Under the call's lock, with the GIL: another loop awaits the call now, and its mailbox must hear of it.
+void tb_mailbox_withdraw(tb_mailbox* mailbox, tb_call* call)
+{
+  tb_call* before = NULL;
+  pthread_mutex_lock(&mailbox->lock);
+  tb_call* at = mailbox->first;
+  for (; at != NULL && at != call; at = at->next_mail) before = at;
+  if (at != NULL) {
+    if (before != NULL) before->next_mail = call->next_mail;
+    else mailbox->first = call->next_mail;
+    if (mailbox->last == call) mailbox->last = before;
+    call->mailed = false;
+    atomic_fetch_sub(&call->refs, 1);  // never the last: who awaits the call has it
+  }
+  pthread_mutex_unlock(&mailbox->lock);
+}
+
 // drain() -> list of the tokens of calls with news
 static PyObject* mailbox_drain(mailbox_object* self, PyObject* unused)
 {
@@ -52,20 +96,13 @@ static PyObject* mailbox_drain(mailbox_object* self, PyObject* unused)
   tb_mailbox* mailbox = self->mailbox;
   uint64_t woken;
   if (read(mailbox->fd, &woken, sizeof woken) < 0) woken = 0;
-  pthread_mutex_lock(&mailbox->lock);
-  tb_call* call = mailbox->first;
-  mailbox->first = mailbox->last = NULL;
-  pthread_mutex_unlock(&mailbox->lock);
   PyObject* tokens = PyList_New(0);
-  for (tb_call* next; call != NULL; call = next) {
-    pthread_mutex_lock(&call->lock);
-    next = call->next_mail;
-    call->mailed = false;
-    PyObject* token = tokens ? PyLong_FromUnsignedLongLong(call->token) : NULL;
-    pthread_mutex_unlock(&call->lock);
+  for (tb_call* call = empty_out(mailbox, false); call != NULL;) {
+    uint64_t number;
+    call = opened(call, &number);
+    PyObject* token = tokens ? PyLong_FromUnsignedLongLong(number) : NULL;
     if (token == NULL || PyList_Append(tokens, token) != 0) Py_CLEAR(tokens);
     Py_XDECREF(token);
-    tb_call_unref(call);
   }
   return tokens;
 }
@@ -98,7 +135,11 @@ static PyObject* mailbox_new(PyTypeObject* type, PyObject* args, PyObject* kwarg
 static void mailbox_dealloc(mailbox_object* self)
 {
   PyTypeObject* type = Py_TYPE(self);
-  if (self->mailbox != NULL) tb_mailbox_drop(self->mailbox);
+  if (self->mailbox != NULL) {  // calls that it never heard of hold it, as it holds them
+    uint64_t unused;
+    for (tb_call* call = empty_out(self->mailbox, true); call != NULL;) call = opened(call, &unused);
+    tb_mailbox_drop(self->mailbox);
+  }
   type->tp_free(self);
   Py_DECREF(type);
 }
