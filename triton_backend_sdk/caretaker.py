@@ -70,7 +70,7 @@ class Caretaker:
                 continue
             try:
                 function()
-            except Exception:
+            except BaseException:  # nothing may end the thread that all others rely on
                 logger.exception("a delayed call failed")
             del function  # or it is held until the next one
 

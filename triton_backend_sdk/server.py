@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from triton_backend_sdk.calls import Call, InferResponse, Stream
 
+#: Of a call's timeout, in seconds; three centuries fit the C side's nanoseconds.
+_LONGEST = 1e9
 _SEQUENCE_START, _SEQUENCE_END = 1, 2
 
 
@@ -128,8 +130,13 @@ def arguments(
     parent: Request | None = None,
 ) -> tuple[Any, ...]:
     """Give the options in the order of call_start.c."""
-    if timeout is not None and not timeout > 0:
-        raise InternalError(f"a call's timeout is a number of seconds above 0, not {timeout!r}")
+    if timeout is not None and not 0 < timeout <= _LONGEST:
+        raise InternalError(
+            f"a call's timeout is a number of seconds above 0, {_LONGEST:g} at most, not {timeout!r}"
+        )
+    _check("request_id", request_id, str)
+    _check("priority", priority, int)
+    _check("correlation_id", correlation_id, int, str)
     flags = int(flags) | sequence_start * _SEQUENCE_START | sequence_end * _SEQUENCE_END
     where, device = memory if isinstance(memory, tuple) else (memory, 0)
     return (
@@ -144,3 +151,9 @@ def arguments(
         device,
         parent,
     )
+
+
+def _check(option: str, value: object, *types: type) -> None:
+    if not isinstance(value, types):
+        wanted = " or ".join(one.__name__ for one in types)
+        raise InternalError(f"a call's {option} is of type {wanted}, not {value!r}")

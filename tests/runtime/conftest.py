@@ -129,3 +129,34 @@ def serve(tmp_path):
         assert served.core.late_answers == 0
         for module in [key for key in sys.modules if key.split(".")[0] == served.name]:
             del sys.modules[module]
+
+
+#: Does with ``act(server, target, request)`` what a test wants to have happen in an execute.
+ACT = """
+import asyncio, threading, time, weakref
+kept = []
+@hookimpl
+def execute(instance, requests):
+    server, target = instance.model.server, instance.model.parameters.get("target")
+    return [Response({{"OUT": np.float32(act(server, target, request))}}) for request in requests]
+{act}
+"""
+
+
+DOUBLES = """
+@hookimpl
+def execute(requests):
+    return [Response({"OUT": r["IN"].numpy() * 2}) for r in requests]
+"""
+
+
+@pytest.fixture
+def acting(serve):
+    """A caller whose ``act`` does what a test wants, and the model that it calls."""
+
+    def make(act, callee=DOUBLES, **config):
+        target = serve(callee, **config.pop("target", {}))
+        source = ACT.format(act=textwrap.dedent(act))
+        return serve(source, beside=target, parameters={"target": target.name}, **config), target
+
+    return make

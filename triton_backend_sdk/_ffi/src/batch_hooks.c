@@ -1,6 +1,10 @@
 // The batcher's Python side: its hooks, and what batching.py asks of it.
 #include "batcher.h"
 
+static __thread bool in_hook;
+
+bool tb_in_batch_hook(void) { return in_hook; }
+
 static void log_exception(tb_batcher* batcher, const char* hook)
 {
   PyObject *type, *value, *traceback;
@@ -45,6 +49,7 @@ bool tb_batch_ask(tb_batcher* batcher, TRITONBACKEND_Request* request)
 {
   PyGILState_STATE gil = tb_enter();
   bool joins = false;
+  in_hook = true;
   if (begun(batcher)) {
     PyObject* queued = tb_queued_new(request, batcher->batching);
     PyObject* arguments[] = {batcher->python, batcher->batch.state, queued};
@@ -53,6 +58,7 @@ bool tb_batch_ask(tb_batcher* batcher, TRITONBACKEND_Request* request)
     Py_XDECREF(answer);
     if (queued != NULL) tb_queued_close(queued);
   }
+  in_hook = false;
   tb_leave(gil);
   return joins;
 }
@@ -63,6 +69,7 @@ void tb_batch_end(tb_batcher* batcher)
   PyGILState_STATE gil = tb_enter();
   PyObject* state = batcher->batch.state;
   batcher->batch.state = NULL;
+  in_hook = true;
   if (batcher->finalize != NULL) {
     PyObject* arguments[] = {batcher->python, state};
     PyObject* done = PyObject_Vectorcall(batcher->finalize, arguments, 2, NULL);
@@ -70,6 +77,7 @@ void tb_batch_end(tb_batcher* batcher)
     Py_XDECREF(done);
   }
   Py_DECREF(state);
+  in_hook = false;
   tb_leave(gil);
 }
 

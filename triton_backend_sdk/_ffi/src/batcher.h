@@ -47,6 +47,7 @@ TRITONSERVER_Error* tb_batch_finalize(void* userp);
 // batch_hooks.c: they take the GIL, and give it back
 bool tb_batch_ask(tb_batcher* batcher, TRITONBACKEND_Request* request);
 void tb_batch_end(tb_batcher* batcher);
+bool tb_in_batch_hook(void);  // this thread runs one
 void tb_batcher_register(tb_batcher* batcher);
 void tb_batcher_unregister(tb_batcher* batcher);
 extern PyMethodDef tb_batcher_methods[];

@@ -30,14 +30,17 @@ static bool declare(tb_call* call, const char* name, TRITONSERVER_DataType dtype
   return error == NULL || tb_triton_raise(error) != NULL;
 }
 
+// NULL and a Python error: while one input was looked at, the plugin's code added others.
 static tb_given* next_given(tb_call* call)
 {
-  return &call->given[call->given_count++];
+  if (call->given_count < call->given_room) return &call->given[call->given_count++];
+  return (void*)tb_raise(tb_py.internal_error, "the dict of inputs grew while it was read");
 }
 
 static bool add_tensor(tb_call* call, const char* name, const tb_view* view)
 {
   tb_given* given = next_given(call);
+  if (given == NULL) return false;
   tb_keep(given->owner = view->owner);
   return declare(call, name, view->dtype, view->shape, view->ndim) && append(call, name, view->data, view->nbytes, view->memory_type, view->memory_type_id);
 }
@@ -45,6 +48,7 @@ static bool add_tensor(tb_call* call, const char* name, const tb_view* view)
 static bool add_source(tb_call* call, const char* name, const tb_source* source)
 {
   tb_given* given = next_given(call);
+  if (given == NULL) return false;
   int64_t elements = tb_elements(source->shape, source->ndim);
   uint64_t nbytes = (uint64_t)elements * source->itemsize;
   if (elements < 0) return tb_raise(tb_py.internal_error, "its shape is that of no tensor") != NULL;
@@ -84,12 +88,13 @@ static bool add_value(tb_call* call, const char* name, PyObject* value)
 {
   if (Py_TYPE(value) == tb_tensor_type) return add_tensor(call, name, &((tb_tensor*)value)->view) || name_input(call, name);
   tb_source source;
+  uint32_t before = call->given_count;
   bool added = tb_source_open(&source, value) && add_source(call, name, &source);
   bool kept = added && call->given[call->given_count - 1].block == NULL;
   PyObject *type, *error, *traceback;
   PyErr_Fetch(&type, &error, &traceback);  // closing may run Python code
-  if (!kept && call->given_count > 0) {
-    tb_given* given = &call->given[call->given_count - 1];
+  if (!kept && call->given_count > before) {
+    tb_given* given = &call->given[before];
     given->buffer.obj = NULL;  // not twice
     given->holder = NULL;
   }
@@ -102,6 +107,7 @@ static bool add_value(tb_call* call, const char* name, PyObject* value)
 static bool pass_on(tb_call* call, tb_record* record, tb_input* input)
 {
   tb_given* given = next_given(call);
+  if (given == NULL) return false;
   tb_keep(given->owner = &record->owner);
   if (!declare(call, input->name, input->dtype, input->shape, input->ndim)) return false;
   if (input->data != NULL || input->nbytes == 0) return append(call, input->name, input->data, input->nbytes, input->memory_type, input->memory_type_id);

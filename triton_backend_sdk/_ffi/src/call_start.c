@@ -1,4 +1,5 @@
 // start(...): from what Python gives for a call to a request that is under way.
+#include "batcher.h"
 #include "call.h"
 
 // What server.py gives, in this order; a call without options ends with the inputs.
@@ -45,7 +46,9 @@ static bool set_outputs(TRITONSERVER_InferenceRequest* request, PyObject* output
   PyObject* names = PyUnicode_Check(outputs) ? NULL : PySequence_Tuple(outputs);
   if (names == NULL && !PyErr_Occurred()) tb_raise(tb_py.internal_error, "outputs are a list of names; %R is one", outputs);
   for (Py_ssize_t i = 0; names != NULL && i < PyTuple_GET_SIZE(names); i++) {
-    const char* name = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, i));
+    PyObject* given = PyTuple_GET_ITEM(names, i);
+    if (!PyUnicode_Check(given)) tb_raise(tb_py.internal_error, "%R is no name of an output", given);
+    const char* name = PyErr_Occurred() ? NULL : PyUnicode_AsUTF8(given);
     TRITONSERVER_Error* error = name ? TRITONSERVER_InferenceRequestAddRequestedOutput(request, name) : NULL;
     if (error != NULL) tb_triton_raise(error);
     if (PyErr_Occurred()) Py_CLEAR(names);
@@ -78,6 +81,7 @@ static bool set_numbers(tb_call* call, const arguments* given)
   unsigned long flags = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLong(given->flags);
   const char* id = PyErr_Occurred() ? NULL : PyUnicode_AsUTF8(given->id);
   if (PyErr_Occurred()) return false;
+  if (flags > UINT32_MAX) return tb_raise(tb_py.internal_error, "the flags of a call are those of RequestFlag, not %R", given->flags) != NULL;
   if (timeout != 0) call->deadline = tb_now() + timeout * 1000;
   TRITONSERVER_Error* error = *id ? TRITONSERVER_InferenceRequestSetId(request, id) : NULL;
   if (error == NULL && priority != 0) error = TRITONSERVER_InferenceRequestSetPriorityUInt64(request, priority);
@@ -163,6 +167,8 @@ tb_call* tb_call_start(PyObject* const* args, Py_ssize_t count, tb_call_kind* ki
   if (count != BARE && count != ARGUMENTS) return (void*)PyErr_Format(PyExc_TypeError, "start takes %d or %d arguments, not %zd", BARE, ARGUMENTS, count);
   const arguments* given = (const arguments*)args;
   *kind = (tb_call_kind)PyLong_AsLong(given->kind);
+  if (tb_in_batch_hook())
+    return (void*)tb_raise_code(TRITONSERVER_ERROR_UNAVAILABLE, "a batch hook cannot call models: Triton keeps the model's queue locked while it runs");
   TRITONSERVER_InferenceTrace* trace = NULL;
   tb_call* call = PyErr_Occurred() ? NULL : prepare(given, count == BARE, &trace);
   if (call == NULL) return NULL;
