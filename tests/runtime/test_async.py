@@ -158,7 +158,7 @@ def test_a_batch_that_fails_as_a_whole(serve, value, error, why):
     [
         ("raise FileNotFoundError('weights')", 2, "weights"),
         ("raise SystemExit(3)", 1, "SystemExit"),
-        ("return None", 1, "execute returned NoneType"),
+        ("return None", 1, "gave NoneType as a response"),
         ("return Response()", 1, "lacks output 'OUT'"),
         ("return Response({'OUT': np.float32([1])})", 1, "is FP32"),
         ("raise asyncio.CancelledError", 7, "execute was cancelled"),
