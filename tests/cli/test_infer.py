@@ -162,4 +162,4 @@ def test_who_leaves_a_stream_cancels_it_and_who_waits_too_long_is_told(streams):
     assert next(responses).outputs["OUT"].tolist() == [0]
     responses.close()
     with pytest.raises(HandledError, match=r"no answer from .* over grpc within 1e-06 s"):
-        list(client_stream.stream(streams.grpc_url, "stream", {"IN": np.float32([1])}, timeout=1e-6))
+        list(client_stream.stream(streams.grpc_url, "stream", {"IN": np.float32([100_000])}, timeout=1e-6))
