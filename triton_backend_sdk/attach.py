@@ -18,7 +18,7 @@ import sys
 from importlib.machinery import ExtensionFileLoader
 from typing import Any
 
-from triton_backend_sdk import calls, errors, gpu, memory, outputs
+from triton_backend_sdk import calls, errors, failure, gpu, memory, outputs
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.deadline import Deadline
 from triton_backend_sdk.dtypes import DataType
@@ -57,6 +57,7 @@ def _attach_first(native: str, fingerprint: str) -> Any:
             "Request": Request,
             "Response": Response,
             "ResponseSender": ResponseSender,
+            "describe": failure.code_and_message,
             "Deadline": Deadline,
             "RequestFlag": RequestFlag,
             "datatypes": sorted(DataType, key=lambda dtype: dtype.c_value),

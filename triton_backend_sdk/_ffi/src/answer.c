@@ -8,10 +8,11 @@ TRITONSERVER_Error* tb_take_exception(tb_instance* instance)
   PyErr_Fetch(&type, &value, &traceback);
   PyErr_NormalizeException(&type, &value, &traceback);
   if (traceback != NULL) PyException_SetTraceback(value, traceback);
-  // Without on_error the instance is gone, and only a request of its is left.
-  PyObject* on_error = Py_XNewRef(instance->on_error);  // describing logs, which gives other threads time to unbind the instance
-  PyObject* described = value && on_error ? PyObject_CallOneArg(on_error, value) : NULL;
-  Py_XDECREF(on_error);
+  // Without on_error the instance is gone, and only a request of its is left. Held, as describing logs, which gives other
+  // threads time to unbind the instance.
+  PyObject* on_error = Py_NewRef(instance->on_error ? instance->on_error : tb_py.describe);
+  PyObject* described = value ? PyObject_CallOneArg(on_error, value) : NULL;
+  Py_DECREF(on_error);
   int code = TRITONSERVER_ERROR_INTERNAL;
   const char* message = NULL;
   TRITONSERVER_Error* error;

@@ -61,7 +61,7 @@ static PyObject* install(PyObject* module, PyObject* names)
     && fetch(&tb_py.unsupported_error, names, "UnsupportedError") && fetch(&tb_py.triton_error, names, "TritonError")
     && fetch(&tb_py.from_code, names, "from_code") && fetch_members(tb_py.datatypes, 1, TB_DTYPES, names, "datatypes")
     && fetch_members(tb_py.memory_types, 0, 3, names, "memory_types") && fetch(&tb_py.deadline, names, "Deadline")
-    && fetch(&tb_py.request_flag, names, "RequestFlag") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request")
+    && fetch(&tb_py.request_flag, names, "RequestFlag") && fetch(&tb_py.describe, names, "describe") && fetch(&tensor, names, "Tensor") && fetch(&request, names, "Request")
     && fetch(&sender, names, "ResponseSender");
   fetched = fetched && slot_offset(&tb_py.response_outputs, "outputs") && slot_offset(&tb_py.response_error, "error") && slot_offset(&tb_py.response_sent, "sent")
     && slot_offset(&tb_py.response_parameters, "parameters") && slot_offset(&tb_py.response_states, "states") && slot_offset(&tb_py.response_reschedule, "reschedule");

@@ -188,6 +188,7 @@ typedef struct {
   PyObject *internal_error, *not_found_error, *invalid_arg_error, *unsupported_error;
   PyObject* deadline;  // (microseconds, start in ns) -> Deadline
   PyObject* request_flag;
+  PyObject* describe;  // (exception) -> (code, message)
   PyObject *str_dlpack, *kw_max_version, *max_version, *str_close;
   Py_ssize_t response_outputs, response_error, response_parameters, response_states, response_reschedule, response_sent;  // offsets of the class's slots
 } tb_python;
