@@ -264,8 +264,9 @@ def test_everything_at_once_from_many_threads(serve, extra):
                 sender = request.response_sender()
                 threads[:] = [t for t in threads if t.is_alive()]
                 for i in range(3):
-                    threads.append(threading.Thread(target=use, args=(request, sender, count * 10 + i)))
-                    threads[-1].start()
+                    thread = threading.Thread(target=use, args=(request, sender, count * 10 + i))
+                    thread.start()
+                    threads.append(thread)
             if count % 7 == 0:
                 raise ValueError("after all")
             return [None] * len(requests)
@@ -277,7 +278,8 @@ def test_everything_at_once_from_many_threads(serve, extra):
     for stream in streams:
         stream.collect()
         assert stream.finals == 1
-    for thread in served.module.threads:
+    wait_for(lambda: served.module.count == 400)
+    for thread in list(served.module.threads):
         thread.join(10)
     served.module.threads.clear()
 
