@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import logging
+import sys
 import threading
 import time
 
@@ -323,3 +325,88 @@ def test_a_rescheduled_answer_that_fails_after_all(serve):
     found = stream.collect()
     assert numbers(found[:1]) == [1]
     assert stream.finals == 1
+
+
+MISDEEDS = {
+    "wrong shape": 'sender.send(Response({"OUT": np.int32([1, 2])}))',
+    "wrong name": 'sender.send(Response({"NO": 1}))',
+    "wrong type": "sender.send(42)",
+    "wrong parameter": 'sender.send(Response({"OUT": np.int32([1])}, parameters={"x": None}))',
+    "rescheduled": "sender.send(Response(reschedule=True))",
+    "error": "sender.send(ValueError('x'))",
+    "sender again": "request.response_sender()",
+    "output twice": 'request.output("OUT", [1]); request.output("OUT", [1])',
+    "too late": "sender.close(); sender.send(Response())",
+    "after release": 'request.release(); request["IN"]',
+}
+
+
+@pytest.mark.parametrize("extra", ["", DECOUPLED], ids=["one", "decoupled"])
+@pytest.mark.parametrize("misdeed", MISDEEDS)
+def test_no_misdeed_leaks(serve, misdeed, extra):
+    served = serve(
+        f"""
+        @hookimpl
+        def execute(requests):
+            for request in requests:
+                sender = request.response_sender()
+                try:
+                    {MISDEEDS[misdeed]}
+                except TritonError:
+                    pass
+            return [None] * len(requests)
+        """,
+        *INT,
+        extra=extra,
+    )
+
+    def some(count):
+        for _ in range(count):
+            served.stream(ints(1)).collect()
+        assert served.core.wait_released(5)
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    logging.disable()  # pytest keeps what is logged
+    try:
+        some(300)
+        before = some(300)
+        assert some(1000) - before < 500  # less than one for two requests
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "yield",
+        "raise ValueError('own')",
+        "request.response_sender(); yield",
+        "yield 3",
+        "request.release(); yield",
+    ],
+)
+def test_a_generator_on_a_thread_of_its_own(serve, how):
+    served = serve(
+        f"""
+        import threading
+        names = set()
+        @hookimpl
+        def execute(request):
+            try:
+                yield Response({{"OUT": np.int32([1])}})
+                {how}
+            finally:
+                names.add(threading.current_thread().name)
+        """,
+        *INT,
+        extra=DECOUPLED,
+        parameters={"instance_thread": "own", "slow_execute_ms": 0.0001, "execute_watchdog_seconds": 30},
+    )
+    stream = served.stream(ints(1))
+    found = stream.collect()
+    assert found[0]["OUT"] == 1
+    assert all(isinstance(item, TritonError) for item in found[1:])
+    assert stream.finals == 1
+    assert len(served.module.names) == 1
+    assert served.module.names.pop().startswith(served.name)
