@@ -100,6 +100,31 @@ _KINDS: dict[type[Metric], MetricKind] = {
 }
 
 
+class _Exclusive:
+    """A lock that raises where its own thread has it: Python may run a ``__del__`` at any moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._held = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._held:
+            self._lock.release()
+            raise InternalError(
+                "metrics are made or deleted at this very moment: a __del__ must not ask for any"
+            )
+        self._held = True
+
+    def __exit__(self, *exception: object) -> None:
+        self._held = False
+        self._lock.release()
+
+
+#: One for all models: a ``__del__`` that runs under it may know another model.
+_exclusive = _Exclusive()
+
+
 class Metrics:
     """The metrics of one model: ``model.metrics``. See TRITONSERVER_MetricFamilyNew, TRITONSERVER_MetricNew.
 
@@ -114,7 +139,6 @@ class Metrics:
         self._registry = registry
         self._own_labels = {"model": model, "version": str(version)}
         self._metrics: dict[tuple[str, frozenset[tuple[str, str]]], Metric] = {}
-        self._lock = threading.Lock()
 
     def counter(
         self, name: str, description: str, *, labels: Mapping[str, str] | None = None, shared: bool = False
@@ -157,12 +181,12 @@ class Metrics:
 
     def close(self) -> None:
         """Delete them all: the model is gone."""
-        with self._lock:
+        with _exclusive:
             registry, self._registry = self._registry, None
             metrics, self._metrics = list(self._metrics.values()), {}
-        for metric in metrics:
-            assert registry is not None
-            registry.remove(metric.name, metric._series)
+            for metric in metrics:
+                assert registry is not None
+                registry.remove(metric.name, metric._series)
 
     def _labels(self, labels: Mapping[str, str] | None, *, shared: bool) -> dict[str, str]:
         given = {str(key): str(value) for key, value in (labels or {}).items()}
@@ -178,7 +202,7 @@ class Metrics:
     ) -> AnyMetric:
         _check_names(name, labels)
         key = name, frozenset(labels.items())
-        with self._lock:
+        with _exclusive:
             if self._registry is None:
                 raise InternalError(f"metric '{name}': the model is unloaded, or has no server")
             metric = self._metrics.get(key)

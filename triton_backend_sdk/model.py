@@ -68,7 +68,7 @@ class Model:
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)
-    _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _use: Any = field(default_factory=threading.RLock, repr=False)  # a __del__ may run under it
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(

@@ -37,7 +37,7 @@ class ModelInstance:
     #: The SDK's own: Triton's memory, and the CUDA stream once it was asked for.
     _pool: Any = field(default=None, repr=False)
     _stream: Any = field(default=None, repr=False)
-    _use: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _use: Any = field(default_factory=threading.RLock, repr=False)  # a __del__ may run under it
     #: Waits for the requests that coroutines still serve, where execute is one.
     _drain: Callable[[], None] = field(default=lambda: None, repr=False)
     _watchdog: Any = field(default=None, repr=False)
