@@ -266,3 +266,15 @@ def test_a_call_outlives_the_model_that_made_it(acting):
         type(call)()
     caller.core.close()
     assert call.result(0)["OUT"].numpy().tolist() == [2] * 4
+
+
+@pytest.mark.parametrize("given", ["request", "{'IN': request['IN']}", "{'IN': np.ones(4, np.float32)}"])
+def test_a_request_that_was_lent_to_a_call_is_not_said_to_be_kept(acting, given):
+    """Triton may let go of a call's inputs a moment after its response came."""
+    caller, _ = acting(f"""
+    def act(server, target, request):
+        return [server.infer(target, {given}, parent=request)["OUT"].numpy().sum()]
+    """)
+    futures = [caller.send(ONES) for _ in range(300)]
+    assert all(future.result(20)["OUT"].tolist() == [8] for future in futures)
+    assert "still holds" not in caller.log

@@ -42,6 +42,7 @@ static bool add_tensor(tb_call* call, const char* name, const tb_view* view)
   tb_given* given = next_given(call);
   if (given == NULL) return false;
   tb_keep(given->owner = view->owner);
+  tb_record_lend(view->owner);
   return declare(call, name, view->dtype, view->shape, view->ndim) && append(call, name, view->data, view->nbytes, view->memory_type, view->memory_type_id);
 }
 
@@ -109,6 +110,7 @@ static bool pass_on(tb_call* call, tb_record* record, tb_input* input)
   tb_given* given = next_given(call);
   if (given == NULL) return false;
   tb_keep(given->owner = &record->owner);
+  tb_record_lend(&record->owner);
   if (!declare(call, input->name, input->dtype, input->shape, input->ndim)) return false;
   if (input->data != NULL || input->nbytes == 0) return append(call, input->name, input->data, input->nbytes, input->memory_type, input->memory_type_id);
   for (uint32_t i = 0; i < input->buffer_count; i++) {

@@ -96,6 +96,7 @@ static bool set_parent(tb_call* call, PyObject* parent, TRITONSERVER_InferenceTr
   tb_record* record = tb_request_record(parent);
   if (record == NULL) return false;
   tb_keep(&record->owner);
+  tb_record_lend(&record->owner);
   call->parent = record;
   TRITONSERVER_InferenceTrace* own = NULL;
   TRITONSERVER_Error* error = TRITONBACKEND_RequestTrace(record->request, &own);

@@ -124,7 +124,7 @@ static void look_for_survivors(tb_instance* instance, tb_record** records, uint3
   for (uint32_t i = 0; i < count; i++) {
     if (records[i]->deferred) continue;
     output |= atomic_load(&records[i]->reply.refs) > 1;
-    input |= atomic_load(&records[i]->owner.refs) > 2;
+    input |= !records[i]->lent && atomic_load(&records[i]->owner.refs) > 2;
   }
   if (instance->warned || !(output || input)) return;
   instance->warned = true;

@@ -64,6 +64,11 @@ static void release_request(tb_owner* owner)
   tb_record_part_done(record);
 }
 
+void tb_record_lend(tb_owner* owner)
+{
+  if (owner->destroy == release_request) ((tb_record*)owner)->lent = true;
+}
+
 void tb_record_settle(tb_record* record, uint64_t compute_start, uint64_t compute_end)
 {
   if (atomic_exchange(&record->settled, true)) return;

@@ -139,6 +139,7 @@ typedef struct tb_record {
   bool reschedule;  // Triton shall execute it again
   bool given_back;  // by Request.release
   bool watched;     // a sender of the author's answers it, and might be lost
+  bool lent;        // to a call, which may let go of it a moment after its response
   bool* wanted;     // by output of the config
   uint32_t input_count;
   tb_input inputs[];
@@ -146,6 +147,7 @@ typedef struct tb_record {
 
 tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request, uint64_t start);  // NULL: no memory, request untouched
 void tb_record_forget(tb_record* record);                                                         // free without touching the request
+void tb_record_lend(tb_owner* owner);  // which may be another's than a record's
 bool tb_record_wants(const tb_record* record, const tb_spec* spec);
 void tb_record_part_done(tb_record* record);
 // Reports the request's statistics and lets go of it, once.
