@@ -228,6 +228,7 @@ def test_arrays_changed_and_dropped_while_a_call_is_under_way(acting):
 
 
 def test_a_call_from_a_thread_that_ends_at_once(acting):
+    before = threading.active_count()
     caller, _ = acting("""
     def act(server, target, request):
         def run():
@@ -240,7 +241,7 @@ def test_a_call_from_a_thread_that_ends_at_once(acting):
         return [total]
     """)
     assert caller.infer(ONES)["OUT"].tolist() == [160]
-    assert threading.active_count() < 50
+    assert threading.active_count() < before + 20
 
 
 def test_a_call_outlives_the_model_that_made_it(acting):
