@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from typing import Any
 
-    from triton_backend_sdk.model import Model
+    from triton_backend_sdk.model import Backend, Model
     from triton_backend_sdk.model_config import ModelConfig
     from triton_backend_sdk.model_instance import ModelInstance
     from triton_backend_sdk.queued import QueuedRequest
@@ -26,6 +26,21 @@ PROJECT = "triton_backend_sdk"
 hookspec = pluggy.HookspecMarker(PROJECT)
 #: Marks a function or method as the implementation of a hook.
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def backend_initialize(backend: Backend) -> None:
+    """Prepare what all models of the backend share: keep it in ``backend.state``.
+
+    It runs once in a server's life, before the backend's first model. Raising makes that model UNAVAILABLE;
+    the next one tries again. See TRITONBACKEND_Initialize, which is too early to import a plugin: the server
+    holds a lock then.
+    """
+
+
+@hookspec
+def backend_finalize(backend: Backend) -> None:
+    """Let go of what backend_initialize prepared: the server ends. See TRITONBACKEND_Finalize."""
 
 
 @hookspec

@@ -32,6 +32,8 @@ class Backend:
     config: dict[str, str]
     #: Where libtriton_<name>.so and the package lie.
     directory: Path
+    #: Yours: what its models share.
+    state: Any = field(default_factory=SimpleNamespace)
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)

@@ -22,7 +22,9 @@ from triton_backend_sdk.slow_log import SlowLog
 from triton_backend_sdk.watchdog import Watchdogs
 
 _MARK = f"{hookspecs.PROJECT}_impl"
-#: The hooks that concern a model, not an instance; a class may hold them as static or class methods.
+#: The hooks that concern the whole backend, and those that concern a model: no single instance, so that a class
+#: may hold them as static or class methods.
+BACKEND_HOOKS = ("backend_initialize", "backend_finalize")
 MODEL_HOOKS = ("auto_complete_config", "model_initialize", "model_finalize", *batching.HOOKS)
 Execute = Callable[[list[Any]], Any]
 
@@ -42,11 +44,11 @@ class Plugin:
                 raise NotFoundError(_no_execute(module))
             return
         for name, _ in _hooks(module):
-            if name not in MODEL_HOOKS:
+            if name not in (*BACKEND_HOOKS, *MODEL_HOOKS):
                 raise InvalidArgError(
                     f"{module.__file__}: hook '{name}' stands beside class {self.cls.__name__}; move it in"
                 )
-        for name in MODEL_HOOKS:
+        for name in (*BACKEND_HOOKS, *MODEL_HOOKS):
             if (
                 inspect.isfunction(found := getattr(self.cls, name, None))
                 and "self" in inspect.signature(found).parameters
@@ -55,20 +57,29 @@ class Plugin:
                     f"{module.__file__}: {name} concerns no single instance; make it a staticmethod"
                 )
 
-    def model_manager(self, model: Model) -> pluggy.PluginManager:
-        """Give the manager of the model's own hooks."""
-        manager = _manager(model)
-        _register(manager, _Subset(self.module, MODEL_HOOKS))
+    def backend_manager(self) -> pluggy.PluginManager:
+        """Give the manager of the backend's own hooks."""
+        return self._shared_manager(BACKEND_HOOKS)
+
+    def model_manager(self) -> pluggy.PluginManager:
+        """Give the manager of a model's own hooks."""
+        return self._shared_manager(MODEL_HOOKS)
+
+    def _shared_manager(self, hooks: tuple[str, ...]) -> pluggy.PluginManager:
+        manager = _manager()
+        _register(manager, _Subset(self.module, hooks))
         if self.cls is not None:
-            _register(manager, _Subset(self.cls, MODEL_HOOKS))
+            _register(manager, _Subset(self.cls, hooks))
         return manager
 
     def instance_manager(self, instance: ModelInstance, watchdogs: Watchdogs) -> pluggy.PluginManager:
         """Give the manager of one instance's hooks; a class is instantiated here."""
-        manager = _manager(instance.model)
+        manager = _manager()
         own = self.module if self.cls is None else self.cls()
         instance._watchdog = watchdog = watchdogs.of(instance)
-        hooks = _Subset(own, tuple(name for name in _spec_names() if name not in MODEL_HOOKS))
+        hooks = _Subset(
+            own, tuple(name for name in _spec_names() if name not in (*BACKEND_HOOKS, *MODEL_HOOKS))
+        )
         self._adapt(hooks, instance)
         _register(manager, hooks)
         threshold = instance.model.parameters.get_float("slow_execute_ms", 0.0)
@@ -155,7 +166,7 @@ def _call_hook(hook: Any, instance: ModelInstance, requests: list[Any]) -> Any:
     return hook(instance=instance, requests=requests)
 
 
-def _manager(model: Model) -> pluggy.PluginManager:
+def _manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.load_setuptools_entrypoints(hookspecs.PROJECT)

@@ -9,8 +9,9 @@ import contextlib
 import functools
 import gc
 import logging
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ class _LoadedBackend:
     package: PluginPackage
     #: Of its tbsdk.conf.
     settings: dict[str, str]
+    #: Triton loads several models at a time.
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    #: Once backend_initialize has run.
+    hooks: Any = None
+
+    def start(self, plugin: Plugin) -> None:
+        """Run backend_initialize, before the first model."""
+        with self.starting:
+            if self.hooks is None:
+                hooks = plugin.backend_manager().hook
+                hooks.backend_initialize(backend=self.backend)
+                self.hooks = hooks
 
 
 @dataclass
@@ -118,7 +131,9 @@ class Runtime:
     @entrypoint
     def finalize(self, handle: Any) -> None:
         """See TRITONBACKEND_Finalize."""
-        del self._backends[self.api.address(handle)]
+        loaded = self._backends.pop(self.api.address(handle))
+        if loaded.hooks is not None:
+            loaded.hooks.backend_finalize(backend=loaded.backend)
 
     @entrypoint
     def model_initialize(self, handle: Any) -> None:
@@ -141,7 +156,8 @@ class Runtime:
         )
         try:
             plugin = Plugin(loaded.package.load(), functools.partial(self._is_served, handle, model))
-            manager = plugin.model_manager(model)
+            loaded.start(plugin)
+            manager = plugin.model_manager()
             configure(api, model, plugin.signature, manager.hook)
             with model.server.hook():
                 manager.hook.model_initialize(model=model)

@@ -425,3 +425,63 @@ def test_hookimpl_may_stand_above_or_below_staticmethod(serve, kind, above):
                 return [Response({{"OUT": r["IN"].numpy() * instance.model.state.factor}}) for r in requests]
     """)
     assert served.infer({"IN": np.float32([2])})["OUT"] == 6
+
+
+def test_backend_hooks_run_once_for_all_models(serve):
+    served = serve(
+        """
+        log = []
+        class Plugin:
+            @staticmethod
+            @hookimpl
+            def backend_initialize(backend):
+                backend.state.numbers = iter(range(100))
+                log.append("backend")
+            @staticmethod
+            @hookimpl
+            def model_initialize(model):
+                model.state.number = next(model.backend.state.numbers)
+                log.append(model.name)
+            @staticmethod
+            @hookimpl
+            def backend_finalize(backend):
+                log.append("end")
+            @hookimpl
+            def execute(self, instance, requests):
+                return [Response({"OUT": np.float32([instance.model.state.number])}) for r in requests]
+        """
+    )
+    write_model(served.repository, "second", served.name, *FP32)
+    served.core.load("second")
+    log = served.module.log
+    assert log == ["backend", served.name, "second"]
+    assert served.core.infer("second", {"IN": np.float32([0])})["OUT"] == 1
+    served.core.close()
+    assert log[-1] == "end"
+    assert log.count("end") == 1
+
+
+def test_a_backend_that_does_not_start_says_why_and_is_tried_again(serve):
+    served = serve(
+        """
+        tries = []
+        @hookimpl
+        def backend_initialize(backend):
+            tries.append(backend.name)
+            if len(tries) == 1:
+                raise FileNotFoundError("the licence")
+        @hookimpl
+        def backend_finalize(backend):
+            raise ValueError("at the end")
+        @hookimpl
+        def execute(requests):
+            return [Response({"OUT": r["IN"].numpy()}) for r in requests]
+        """,
+        load=False,
+    )
+    with pytest.raises(TritonError, match="the licence"):
+        served.core.load(served.name)
+    served.core.load(served.name)
+    assert served.module.tries == [served.name] * 2
+    served.core.close()
+    assert "at the end" in served.log

@@ -111,7 +111,9 @@ class FakeHost:
 
     def _start(self) -> None:
         plugin = self._plugin
-        manager = plugin.model_manager(self.model)
+        self._backend_hooks = plugin.backend_manager().hook
+        self._backend_hooks.backend_initialize(backend=self.model.backend)
+        manager = plugin.model_manager()
         self._model_hooks = manager.hook
         declare(self.model, plugin.signature)
         self.model.config = completed(self.model, plugin.signature, self._model_hooks)
@@ -135,7 +137,7 @@ class FakeHost:
         return self._life.not_ready()
 
     def close(self) -> None:
-        """Call finalize and model_finalize; harmless when done already."""
+        """Call finalize, model_finalize and backend_finalize; harmless when done already."""
         if not self._open:
             return
         self._open = False
@@ -147,6 +149,7 @@ class FakeHost:
             finally:
                 self._plugin.close()
                 self.model.let_go()
+                self._backend_hooks.backend_finalize(backend=self.model.backend)
 
     def request(
         self,

@@ -54,7 +54,7 @@ def _config(project: Project, plugin: Plugin, name: str, given: Mapping[str, str
         config.set_parameter(key, value)
     directory = project.model_repository / name
     model = Model(name, 1, directory, config.as_dict(), Backend(project.name, {}, project.root))
-    hook = plugin.model_manager(model).hook.auto_complete_config
+    hook = plugin.model_manager().hook.auto_complete_config
     if signature is None and not hook.get_hookimpls():
         raise NotFoundError(
             f"{project.package / 'plugin.py'} says nothing from which a config could be written: "
