@@ -206,6 +206,19 @@ def test_a_wrong_item_ends_the_stream_and_the_generator(stream, item, why):
     assert ask.served.module.closed == [True]
 
 
+def test_what_a_generator_returns_is_not_lost_in_silence(stream):
+    ask = stream("""
+        @hookimpl
+        def execute(request):
+            yield Response({"OUT": np.int32([0])})
+            return Response(error=ValueError("the end"))
+    """)
+    good, error = ask()
+    assert good["OUT"] == 0
+    assert error.code == 1
+    assert "returned Response at its end; yield it" in str(error)
+
+
 def test_an_error_in_a_stream_is_a_response_like_others(stream):
     ask = stream("""
         @hookimpl

@@ -49,10 +49,11 @@ def note(call, *arguments, **keywords):
 
 #: Ways to answer from execute(requests).
 BATCH = """
-def gen(*items, error=None):
+def gen(*items, error=None, returns=None):
     yield from items
     if error is not None:
         raise error
+    return returns
 
 def in_place(request, *, close=True):
     out = request.output("OUT", (1, 2)).numpy()
@@ -176,6 +177,7 @@ CASES = {
     "raises first": lambda r: gen(error=ValueError("first")),
     "raises half-way": lambda r: gen(good(r), error=ValueError("half-way")),
     "exits half-way": lambda r: gen(good(r), error=SystemExit(3)),
+    "returns a response at its end": lambda r: gen(good(r), returns=good(r)),
     "yields no response": lambda r: gen(good(r), "x", good(r)),
     "yields wrong output": lambda r: gen(good(r), wrong(r), good(r)),
     "yields wrong shape": lambda r: gen(Response({"OUT": np.float32([1])})),

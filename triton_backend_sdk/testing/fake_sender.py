@@ -195,8 +195,12 @@ def _step(reply: Reply, generator: Any) -> bool:
         return False
     try:
         item = next(generator)
-    except StopIteration:
-        reply.close()
+    except StopIteration as end:
+        if end.value is None:
+            reply.close()
+        else:
+            what = type(end.value).__name__
+            reply.fail(InternalError(f"execute is a generator and returned {what} at its end; yield it"))
         return False
     except PLUGIN_ERRORS as error:
         reply.fail(error)

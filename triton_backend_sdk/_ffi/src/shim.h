@@ -279,7 +279,7 @@ bool tb_output_write(tb_record* record, const char* name, PyObject* value);  // 
 
 // From what a plugin gave for a request to its response (answer.c). With the GIL.
 TRITONSERVER_Error* tb_take_exception(tb_instance* instance);  // the pending Python exception, logged
-bool tb_answer(tb_record* record, PyObject* item, Py_ssize_t index);  // false and a Python error
+bool tb_answer(tb_record* record, PyObject* item, Py_ssize_t index);  // false and a Python error; index -1: not of a list
 bool tb_answer_is_error(PyObject* item);  // given as such, and no fault
 
 // Responses one after another (stream.c). With the GIL.

@@ -136,6 +136,17 @@ static void close_generator(tb_record* record, PyObject* generator)
   Py_XDECREF(closed);
 }
 
+// Nobody would see what a generator returns.
+static void finish_generator(tb_record* record, PyObject* returned)
+{
+  if (returned == Py_None) tb_stream_close(record, NULL);
+  else {
+    tb_raise(tb_py.internal_error, "execute is a generator and returned %s at its end; yield it", Py_TYPE(returned)->tp_name);
+    tb_stream_fail(record, tb_take_exception(record->instance));
+  }
+  Py_DECREF(returned);
+}
+
 // One response of a generator; false: it was the last.
 static bool step(tb_record* record, PyObject* generator)
 {
@@ -144,12 +155,13 @@ static bool step(tb_record* record, PyObject* generator)
     tb_stream_fail(record, TRITONSERVER_ErrorNew(TRITONSERVER_ERROR_CANCELLED, "the client cancelled the request"));
     return false;
   }
-  PyObject* item = PyIter_Next(generator);
-  if (item == NULL && !PyErr_Occurred()) {
-    tb_stream_close(record, NULL);
+  PyObject* item = NULL;
+  PySendResult result = PyIter_Send(generator, Py_None, &item);
+  if (result == PYGEN_RETURN) {
+    finish_generator(record, item);
     return false;
   }
-  bool sent = item != NULL && tb_stream_send(record, item, false);
+  bool sent = result == PYGEN_NEXT && tb_stream_send(record, item, false);
   Py_XDECREF(item);
   if (sent && !record->answered) return true;
   TRITONSERVER_Error* error = sent ? NULL : tb_take_exception(record->instance);
