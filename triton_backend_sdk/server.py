@@ -111,7 +111,22 @@ class Server(ServerControl):
         if not options:
             return start(kind, self._address, self._manager, model, -1, inputs)
         version = options.get("version", -1)
-        return start(kind, self._address, self._manager, model, version, inputs, *arguments(**options))
+        try:
+            given = arguments(**options)
+        except TypeError:
+            check_names(options)
+            raise
+        return start(kind, self._address, self._manager, model, version, inputs, *given)
+
+
+def check_names(options: Mapping[str, Any]) -> None:
+    """Refuse options that calls do not have.
+
+    :raises InternalError: names one, and those that there are.
+    """
+    known = CallOptions.__annotations__
+    if unknown := options.keys() - known.keys():
+        raise InternalError(f"a call has no option '{min(unknown)}'; there are {', '.join(known)}") from None
 
 
 def arguments(

@@ -410,6 +410,22 @@ def test_a_blocking_call_in_an_event_loop_is_refused(serve):
     )
     with pytest.raises(InternalError, match="would block the event loop: await infer_async"):
         caller.infer(ONES)
+    assert "cancelling" not in caller.log  # it was never sent
+
+
+def test_an_option_that_does_not_exist_is_named(serve):
+    target = serve(DOUBLE)
+    caller = serve(
+        """
+        @hookimpl
+        def execute(instance, requests):
+            instance.model.server.infer(instance.model.parameters["target"], requests[0], prio=3)
+        """,
+        beside=target,
+        parameters={"target": target.name},
+    )
+    with pytest.raises(InternalError, match="a call has no option 'prio'; there are version, outputs"):
+        caller.infer(ONES)
 
 
 def test_a_thousand_calls_leave_nothing_behind(serve):

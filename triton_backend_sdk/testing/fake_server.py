@@ -20,7 +20,7 @@ from triton_backend_sdk.errors import (
     from_code,
 )
 from triton_backend_sdk.outputs import coerce
-from triton_backend_sdk.server import Kind, Server, arguments
+from triton_backend_sdk.server import Kind, Server, arguments, check_names
 from triton_backend_sdk.testing.fake_tensor import FakeTensor
 from triton_backend_sdk.testing.wire import to_wire
 
@@ -59,6 +59,7 @@ class FakeServer(Server):
         """Nothing ends with the model here."""
 
     def _start(self, kind: int, model: str, inputs: Any, options: Any) -> Any:
+        check_names(options)
         arguments(**options)
         arrays = {name: _array(value) for name, value in dict(inputs).items()}
         self.calls.append(RecordedCall(model, arrays, dict(options)))

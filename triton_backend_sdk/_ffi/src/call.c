@@ -207,7 +207,8 @@ void tb_call_cancel(tb_call* call)
   pthread_mutex_lock(&call->lock);
   if (!call->final && !call->cancelled && call->sent) {
     call->cancelled = true;
-    tb_check(TRITONSERVER_InferenceRequestCancel(call->request), "cancelling a call");
+    bool sent = atomic_load(&call->refs) > 1;  // Triton cancels nothing that it was not given
+    if (sent) tb_check(TRITONSERVER_InferenceRequestCancel(call->request), "cancelling a call");
     pthread_cond_broadcast(&call->changed);
     if (call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
   }
