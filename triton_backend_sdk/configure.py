@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import Any
 
 from triton_backend_sdk._ffi.api import Api
+from triton_backend_sdk.errors import InvalidArgError
 from triton_backend_sdk.model import Model
 from triton_backend_sdk.model_config import ModelConfig, ignored
-from triton_backend_sdk.signature import Signature
+from triton_backend_sdk.signature import Signature, remedy
+
+#: Those that the SDK itself reads; memory.NAME is checked where it is read.
+_PARAMETERS = (
+    "drain_seconds",
+    "execute_watchdog_seconds",
+    "instance_thread",
+    "max_batch_bytes",
+    "max_batch_elements",
+    "max_batch_of",
+    "max_batch_padded_elements",
+    "max_concurrent_requests",
+    "ready_interval_seconds",
+    "ready_limit_seconds",
+    "slow_execute_ms",
+)
 
 
 def configure(api: Api, model: Model, signature: Signature | None, hook: Any) -> None:
@@ -43,16 +60,22 @@ def declare(model: Model, signature: Signature | None) -> None:
     :raises InvalidArgError: a value is not of its type.
     :raises NotFoundError: a parameter without a default is missing.
     """
-    if signature is None:
-        return
-    for name, meant in signature.near_misses(model.parameters):
-        model.logger.warning(
-            "model '%s' has a parameter '%s' that its plugin does not declare; did you mean '%s'?",
-            model.name,
-            name,
-            meant,
-        )
-    model.parameters.declare(signature.parameters)
+    declared = [] if signature is None else list(signature.parameters)
+    known = [parameter.name for parameter in declared]
+    for name in model.parameters:
+        if name in known or name in _PARAMETERS:
+            continue
+        # One that a plugin reads without declaring it is not to be taken for one of ours.
+        ours = difflib.get_close_matches(name, _PARAMETERS, n=1, cutoff=0.8)
+        if meant := difflib.get_close_matches(name, known, n=1) or ours:
+            model.logger.warning(
+                "model '%s' has a parameter '%s' that %s; did you mean '%s'?",
+                model.name,
+                name,
+                "its plugin does not declare" if signature else "the SDK does not know",
+                meant[0],
+            )
+    model.parameters.declare(declared)
 
 
 def completed(model: Model, signature: Signature | None, hook: Any) -> dict[str, Any]:
@@ -63,7 +86,10 @@ def completed(model: Model, signature: Signature | None, hook: Any) -> dict[str,
     config = ModelConfig(model.config)
     hook.auto_complete_config(model=model, config=config)
     if signature is not None:
-        signature.complete(config)
+        try:
+            signature.complete(config)
+        except InvalidArgError as error:
+            raise InvalidArgError(f"{error.message}; {remedy(model.name)}") from None
     wanted = config.as_dict()
     for field in ignored(model.config, wanted):
         model.logger.warning(

@@ -43,9 +43,14 @@ def adapt(
 
     :param loop: gives the model's event loop, for coroutines.
     :param describe: gives an exception's code and message, and logs it.
-    :raises InvalidArgError: a generator over a batch, or a stream in a model that is not decoupled.
+    :raises InvalidArgError: it takes a request and a batch, or it is a generator over a batch or in a model
+        that is not decoupled.
     """
     names = tuple(inspect.signature(function).parameters)
+    if {"request", "requests"} <= set(names):
+        raise InvalidArgError(
+            "execute takes both `request` and `requests`: take one, each request or the batch"
+        )
     streams = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
     if streams and "request" not in names:
         raise InvalidArgError(
@@ -109,7 +114,10 @@ class _Concurrent:
         self._single = single
         self._limit = instance.model.parameters.get_int("max_concurrent_requests", 1000)
         if self._limit < 1:
-            raise InvalidArgError("parameter 'max_concurrent_requests' must be 1 or more")
+            raise InvalidArgError(
+                f"parameter 'max_concurrent_requests' of model '{instance.model.name}' is {self._limit}; "
+                "it must be 1 or more"
+            )
         self._drain_s = instance.model.parameters.get_float("drain_seconds", 30.0)
         self._name, self._logger = instance.name, instance.logger
         self._watchdog = instance._watchdog

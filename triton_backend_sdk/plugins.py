@@ -182,10 +182,9 @@ class _Subset:
             if name in hooks:
                 setattr(self, name, function)
             elif name not in _spec_names():
-                known = ", ".join(_spec_names())
-                raise InvalidArgError(
-                    f"{self.__name__} has a hook '{name}' that does not exist; there are {known}"
-                )
+                close = difflib.get_close_matches(name, _spec_names(), n=1)
+                advice = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(_spec_names())}"
+                raise InvalidArgError(f"{self.__name__} has a hook '{name}' that does not exist; {advice}")
 
 
 def _hooks(owner: Any) -> Iterator[tuple[str, Any]]:

@@ -86,7 +86,14 @@ def entrypoint(function: Callable[..., None]) -> Callable[..., Any]:
         except BaseException as error:
             code, message = failure.code_and_message(error)
             with contextlib.suppress(BaseException):  # else cffi would return NULL, which is success
-                logger.error("%s: %s\n%s", function.__name__, message, failure.traceback_text(error))
+                text = failure.traceback_text(error)
+                logger.error(
+                    "%s%s failed: %s\n%s",
+                    runtime.subject(function, handles[0]),
+                    function.__name__,
+                    message,
+                    text,
+                )
             return runtime.api.error(code, message)
         return runtime.api.ffi.NULL
 
@@ -106,6 +113,12 @@ class Runtime:
         self._backends: dict[int, _LoadedBackend] = {}
         self._models: dict[int, _LoadedModel] = {}
         self._instances: dict[int, _LoadedInstance] = {}
+
+    def subject(self, function: Callable[..., None], handle: Any) -> str:
+        """Name the model or instance that a call of Triton's is about, for the log."""
+        lib, kind = self.api.lib, function.__name__.split("_")[0]
+        getters = {"model": lib.TRITONBACKEND_ModelName, "instance": lib.TRITONBACKEND_ModelInstanceName}
+        return f"{self.api.text(getters[kind], handle)}: " if kind in getters else ""
 
     @entrypoint
     def initialize(self, handle: Any) -> None:

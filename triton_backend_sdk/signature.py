@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,9 +109,10 @@ class Signature:
             *self._problems(config),
         ]
         if problems:
-            model = config.get("name", "")
-            fit = f"; `tbsdk config --model {model}` writes a config.pbtxt that fits"
-            raise InvalidArgError(f"model '{model}' does not fit its plugin: {'; '.join(problems)}{fit}")
+            model = str(config.get("name", ""))
+            raise InvalidArgError(
+                f"model '{model}' does not fit its plugin: {'; '.join(problems)}; {remedy(model)}"
+            )
 
     def _problems(self, config: Mapping[str, Any]) -> Iterable[str]:
         size = int(config.get("max_batch_size", 0))
@@ -136,13 +136,10 @@ class Signature:
             missing.append("instance_groups")
         return missing
 
-    def near_misses(self, parameters: Iterable[str]) -> list[tuple[str, str]]:
-        """Pair parameters that are not declared with the declared one that may be meant."""
-        known = [parameter.name for parameter in self.parameters]
-        pairs = (
-            (name, difflib.get_close_matches(name, known, n=1)) for name in parameters if name not in known
-        )
-        return [(name, close[0]) for name, close in pairs if close]
+
+def remedy(model: str) -> str:
+    """Say what to do about a config that does not fit the plugin."""
+    return f"`tbsdk config --model {model}` writes a config.pbtxt that fits"
 
 
 def _is_group(wanted: tuple[InstanceGroupKind, int], found: tuple[InstanceGroupKind, int]) -> bool:

@@ -479,6 +479,18 @@ def test_a_misspelt_parameter_is_said(declare):
     assert "parameter 'scal' that its plugin does not declare; did you mean 'scale'?" in served.log
 
 
+def test_a_misspelt_parameter_of_the_sdks_is_said_without_a_signature_too(serve):
+    served = serve(
+        "@hookimpl\ndef execute(requests):\n    return [Response({'OUT': r['IN']}) for r in requests]",
+        parameters={"execute_watchdog_secs": "30", "drained": "x", "scale": "2"},
+    )
+
+    assert (
+        "parameter 'execute_watchdog_secs' that the SDK does not know; did you mean 'execute_w" in served.log
+    )
+    assert served.log.count("did you mean") == 1
+
+
 def test_two_signatures_are_one_too_many(serve):
     message = refusal(serve, DOUBLE + "OTHER = Signature(inputs=[], outputs=[])", "")
 

@@ -229,7 +229,9 @@ LOAD_FAILURES = {
     "syntax": ("def broken(:", "SyntaxError"),
     "misspelt": ("@hookimpl\ndef exceute(requests): ...", "it has a hook 'exceute': did you mean 'execute'?"),
     "no hook": ("def execute(requests): return []", "no execute hook found in"),
-    "unknown hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialise(instance): ...", "hook 'initialise' that does not exist; there are "),
+    "unknown hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialise(instance): ...", "hook 'initialise' that does not exist; did you mean 'initialize'?"),
+    "no such hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef xyz(instance): ...", "hook 'xyz' that does not exist; there are auto_complete_config, "),
+    "request and batch": ("@hookimpl\ndef execute(request, requests): ...", "takes both `request` and `requests`: take one"),
     "signature": ("@hookimpl\ndef execute(reqs): ...", r"hook 'execute' can take (instance, requests); yours takes (reqs)"),
     "initialize": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialize(): raise FileNotFoundError('no weights')", "FileNotFoundError: no weights"),
     "model_initialize": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef model_initialize(model): raise UnavailableError('no licence')", "no licence"),
@@ -282,6 +284,8 @@ def test_finalize_that_raises_does_not_stop_the_unload(serve):
     served.core.unload(served.name)
     assert "will not go" in served.log
     assert "neither will I" in served.log
+    assert f"{served.name}_0_0: instance_finalize failed: RuntimeError: will not go" in served.log
+    assert f"{served.name}: model_finalize failed: RuntimeError: neither will I" in served.log
     served.core.load(served.name)
     assert served.infer(ONE)["OUT"].tolist() == [1, 1]
 
