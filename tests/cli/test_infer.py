@@ -56,6 +56,16 @@ def test_json(infer):
     }
 
 
+def test_what_the_protocol_itself_has_is_a_parameter_too(infer):
+    words = [
+        "--param=timeout=9000000",
+        "--param=priority=0",
+        "--param=sequence_id=3",
+        "--param=sequence_end=true",
+    ]
+    assert outputs(infer("rows", "-i", "IN=1", "--json", *words))["OUT"]["data"] == [[1.0]]
+
+
 def test_json_is_strict(infer):
     captured = infer("rows", "-i", "IN=NaN,Infinity,-Infinity", "--json")
     assert outputs(captured)["OUT"]["data"] == [["NaN", "Infinity", "-Infinity"]]
@@ -101,6 +111,8 @@ def execute(request):
         yield Response({"OUT": np.float32([number])}, parameters={"n": number, "half": number / 2})
     if "fail" in request.parameters:
         raise ValueError("half-way")
+    if "own" in request.parameters:
+        yield Response(parameters={"timeout": request.timeout_us, "id": request.correlation_id})
     if "say" in request.parameters:
         yield Response(parameters={"why": "end"})
 """
@@ -143,6 +155,11 @@ def test_a_stream_as_json_is_a_document_per_line(stream):
     documents = [json.loads(line) for line in stream("-i", "IN=2", "--json").out.splitlines()]
     assert [document["outputs"]["OUT"]["data"] for document in documents] == [[0], [1]]
     assert [document["parameters"] for document in documents] == [{"n": 0, "half": 0}, {"n": 1, "half": 0.5}]
+
+
+def test_a_stream_has_the_parameters_of_the_protocol(stream):
+    out = stream("-i", "IN=0", "--param=own=1", "--param=timeout=9000000", "--param=sequence_id=abc").out
+    assert 'id="abc"  timeout=9000000' in out
 
 
 def test_a_stream_that_fails_half_way_is_told(stream, capsys):

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,6 +182,14 @@ def test_ports_build_folder_and_server_are_the_given_ones(serve, project, tmp_pa
 def test_no_project_is_told(tmp_path):
     with pytest.raises(HandledError, match=f"no backend project in {tmp_path}"):
         run(["serve", str(tmp_path)])
+
+
+def test_no_models_are_told_before_anything_is_built(project):
+    shutil.rmtree(project.model_repository)
+    with pytest.raises(HandledError, match=f"there is no folder {project.model_repository}") as caught:
+        run(["serve", str(project.root)])
+    assert "write model_repository/echo/config.pbtxt" in str(caught.value.next_step)
+    assert not (project.root / "build").exists()
 
 
 def test_no_server_is_told_before_anything_is_built(project, cache):

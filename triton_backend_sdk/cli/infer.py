@@ -30,6 +30,7 @@ Examples:
   tbsdk infer mybackend -i IN=@batch.npy --protocol grpc --json
   tbsdk infer writer -i PROMPT='once upon a time' --protocol grpc
   tbsdk infer tagger -i 'TEXT=["one text", "another"]' --param top_k=3
+  tbsdk infer counter -i IN=1 --param sequence_id=7 --param sequence_start=true
 """
 )
 @click.argument("model")
@@ -45,7 +46,13 @@ Examples:
 @click.option("--url", metavar="HOST:PORT", help="The server. [default: 127.0.0.1:8000, with grpc :8001]")
 @click.option("--version", default="", metavar="N", help="A version of the model; else the server chooses.")
 @click.option("--id", "request_id", default="", metavar="ID", help="The request's id.")
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A request parameter.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A request parameter; also priority, timeout (us), sequence_id, sequence_start, sequence_end.",
+)
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(

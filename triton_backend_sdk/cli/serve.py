@@ -14,6 +14,7 @@ from rich.text import Text
 
 from triton_backend_sdk.cli import console
 from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.examples import curl_line, infer_line
 from triton_backend_sdk.tools.metadata import ModelMetadata
 from triton_backend_sdk.tools.ports import is_free
@@ -78,6 +79,7 @@ def command(
     Ctrl-C does not wait for requests in flight.
     """
     found = Project.find(project)
+    _check_repository(found)
     installation = find_server(server)
     out = build_dir or found.root / "build" / "serve"
     with console.err.status("building") as status:
@@ -97,6 +99,15 @@ def command(
     )
     with _stop_on_sigterm():
         _run(triton)
+
+
+def _check_repository(project: Project) -> None:
+    if not project.model_repository.is_dir():
+        raise HandledError(
+            f"{project.name} has no models to serve: there is no folder {project.model_repository}",
+            f"write {project.model_repository.name}/{project.name}/config.pbtxt, which says "
+            f'`backend: "{project.name}"`, and a folder 1 beside it',
+        )
 
 
 def _run(triton: TritonServer) -> None:
@@ -176,9 +187,10 @@ def _show(triton: TritonServer, models: Sequence[ModelStatus]) -> None:
 def _show_calls(triton: TritonServer, status: ModelStatus) -> None:
     path = f"/v2/models/{status.name}/versions/{status.version}"
     metadata = ModelMetadata.of(triton.request(path), triton.request(f"{path}/config"))
-    usual = triton.http_url == f"127.0.0.1:{_USUAL_PORTS['http']}"
+    protocol, url = ("grpc", triton.grpc_url) if metadata.decoupled else ("http", triton.http_url)
+    usual = url == f"127.0.0.1:{_USUAL_PORTS[protocol]}"
     console.out.print()
-    console.copyable(infer_line(metadata, None if usual else triton.http_url))
+    console.copyable(infer_line(metadata, None if usual else url))
     curl = curl_line(metadata, triton.http_url)
     if curl:
         console.copyable(curl)

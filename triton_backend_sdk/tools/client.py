@@ -20,6 +20,9 @@ from triton_backend_sdk.tools.metadata import ModelMetadata
 Protocol = Literal["http", "grpc"]
 Parameter = str | int | float | bool
 
+#: Parameters of the protocol itself, which tritonclient takes as arguments of their own.
+_OWN = ("priority", "sequence_end", "sequence_id", "sequence_start", "timeout")
+
 DEFAULT_URLS: dict[Protocol, str] = {"http": "127.0.0.1:8000", "grpc": "127.0.0.1:8001"}
 
 
@@ -90,11 +93,17 @@ def infer(
             model_version=version,
             outputs=wanted,
             request_id=request_id,
-            parameters=dict(parameters or {}),
+            **as_arguments(parameters or {}),
             **options,
         )
         latency_ms = (time.perf_counter() - start) * 1e3
     return read_result(result, protocol, latency_ms)
+
+
+def as_arguments(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    """Give tritonclient's arguments for parameters, those of the protocol itself by their own names."""
+    own = {name: parameters[name] for name in _OWN if name in parameters}
+    return own | {"parameters": {name: value for name, value in parameters.items() if name not in own}}
 
 
 def read_result(result: Any, protocol: Protocol, latency_ms: float) -> InferResult:

@@ -9,7 +9,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from triton_backend_sdk.tools.client import InferResult, Parameter, connection, read_result, tensor_input
+from triton_backend_sdk.tools.client import (
+    InferResult,
+    Parameter,
+    as_arguments,
+    connection,
+    read_result,
+    tensor_input,
+)
 
 #: The server's own parameter of a response that is the last.
 _FINAL = "triton_final_response"
@@ -43,7 +50,7 @@ def stream(
             tensors,
             model_version=version,
             request_id=request_id,
-            parameters=dict(parameters or {}),
+            **as_arguments(parameters or {}),
             enable_empty_final_response=True,
         )
         try:

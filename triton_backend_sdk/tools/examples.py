@@ -23,11 +23,15 @@ def infer_line(model: ModelMetadata, url: str | None = None) -> str:
     for spec in _required(model):
         value = _example(spec, model)
         words += ["-i", f"{spec.name}=" + (f"@{spec.name}.npy" if value is None else _dumps(value))]
+    words += [f"--param={key}={_dumps(value)}" for key, value in _parameters(model).items()]
+    words += ["--protocol", "grpc"] if model.decoupled else []
     return shlex.join([*words, "--url", url] if url else words)
 
 
 def curl_line(model: ModelMetadata, url: str) -> str | None:
     """Give a curl line; None where an input is too large to type or has a datatype that JSON cannot carry."""
+    if model.decoupled:
+        return _curl_stream_line(model, url)
     inputs = []
     for spec in _required(model):
         value = _example(spec, model)
@@ -35,8 +39,30 @@ def curl_line(model: ModelMetadata, url: str) -> str | None:
             return None
         shape = _shape(spec, model)
         inputs.append({"name": spec.name, "datatype": spec.datatype.value, "shape": shape, "data": value})
-    body = _dumps({"inputs": inputs})
+    parameters = _parameters(model)
+    body = _dumps({"inputs": inputs} | ({"parameters": parameters} if parameters else {}))
     return shlex.join(["curl", "-s", f"http://{url}/v2/models/{model.name}/infer", "-d", body])
+
+
+def _curl_stream_line(model: ModelMetadata, url: str) -> str | None:
+    """Give a line for Triton's generate extension, which takes values and flat lists."""
+    values: dict[str, Any] = {}
+    for spec in _required(model):
+        value = _example(spec, model)
+        for _ in _shape(spec, model)[1:]:
+            if value is None or len(value) != 1:
+                return None
+            value = value[0]
+        if value is None or spec.datatype in _NOT_IN_JSON:
+            return None
+        values[spec.name] = value if len(value) > 1 else value[0]
+    body = _dumps(values | _parameters(model))
+    return shlex.join(["curl", "-sN", f"http://{url}/v2/models/{model.name}/generate_stream", "-d", body])
+
+
+def _parameters(model: ModelMetadata) -> dict[str, Any]:
+    """Give a request of one the id, the start and the end of a sequence, where it needs them."""
+    return {"sequence_id": 1, "sequence_start": True, "sequence_end": True} if model.sequences else {}
 
 
 def _required(model: ModelMetadata) -> list[TensorSpec]:

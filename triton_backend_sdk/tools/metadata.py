@@ -36,6 +36,8 @@ class ModelMetadata:
     max_batch_size: int
     #: A request gets any number of responses.
     decoupled: bool = False
+    #: A request belongs to a sequence, whose id its client has to give.
+    sequences: bool = False
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any], config: Mapping[str, Any]) -> ModelMetadata:
@@ -48,6 +50,9 @@ class ModelMetadata:
             outputs=tuple(_spec(row, optional) for row in metadata.get("outputs", ())),
             max_batch_size=int(config.get("max_batch_size", 0)),
             decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled")),
+            sequences=not config.get("sequence_batching", {"iterative_sequence": True}).get(
+                "iterative_sequence"
+            ),
         )
 
 
