@@ -22,8 +22,8 @@ from triton_backend_sdk.slow_log import SlowLog
 from triton_backend_sdk.watchdog import Watchdogs
 
 _MARK = f"{hookspecs.PROJECT}_impl"
-#: The hooks that concern the whole backend, and those that concern a model: no single instance, so that a class
-#: may hold them as static or class methods.
+#: The hooks that concern the whole backend, and those that concern a model: no single instance, so that a
+#: class may hold them as static or class methods.
 BACKEND_HOOKS = ("backend_initialize", "backend_finalize")
 MODEL_HOOKS = ("auto_complete_config", "model_initialize", "model_finalize", *batching.HOOKS)
 Execute = Callable[[list[Any]], Any]
@@ -77,9 +77,8 @@ class Plugin:
         manager = _manager()
         own = self.module if self.cls is None else self.cls()
         instance._watchdog = watchdog = watchdogs.of(instance)
-        hooks = _Subset(
-            own, tuple(name for name in _spec_names() if name not in (*BACKEND_HOOKS, *MODEL_HOOKS))
-        )
+        shared = (*BACKEND_HOOKS, *MODEL_HOOKS)
+        hooks = _Subset(own, tuple(name for name in _spec_names() if name not in shared))
         self._adapt(hooks, instance)
         _register(manager, hooks)
         threshold = instance.model.parameters.get_float("slow_execute_ms", 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.conftest import FP32, write_model, write_project
+from triton_backend_sdk.errors import TritonError
 from triton_backend_sdk.tools.build import build_backend
 
 ONE = {"IN": np.ones(2, np.float32)}
