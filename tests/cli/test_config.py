@@ -140,6 +140,21 @@ def test_the_file_keeps_its_parameters(project):
     assert 'value { string_value: "4" }' in file.read_text()
 
 
+def test_what_is_the_operators_stays(tmp_path):
+    project = write(tmp_path / "p", PLUGIN.replace('    instance_groups=[InstanceGroup("cpu", 2)],\n', ""))
+    file = project / "model_repository" / "scale" / "config.pbtxt"
+    file.parent.mkdir(parents=True)
+    file.write_text("""
+        parameters [ { key: "instance_thread" value { string_value: "own" } } ]
+        instance_group [ { kind: KIND_CPU count: 5 } ]
+    """)
+    run(["config", str(project), "-o", str(file)])
+    text = file.read_text()
+    assert 'key: "instance_thread"\n  value { string_value: "own" }' in text
+    assert "count: 5" in text
+    run(["config", str(project), "--check"])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

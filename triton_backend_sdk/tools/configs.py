@@ -23,18 +23,22 @@ from triton_backend_sdk.tools.project import Project
 def config_text(project: Project, model: str, file: Path, parameters: Mapping[str, str]) -> str:
     """Give the whole text of a model's config.pbtxt.
 
-    :param file: what it says of declared parameters stands, where it is there already.
+    :param file: where it is there already, its parameters stand, declared or not, and its instance groups,
+        unless the plugin declares some: they are the operator's.
     :param parameters: values for declared parameters, before all others.
     :raises HandledError: the plugin declares nothing, or does not load; a parameter is wrong or missing.
     """
     plugin = _load(project)
     declared = {} if plugin.signature is None else {one.name: one for one in plugin.signature.parameters}
-    values = {**_written_parameters(file, declared), **parameters}
-    _check_parameters(declared, values)
+    written = _parse(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    values = {**_parameters(written), **parameters}
+    _check_parameters(declared, parameters, values)
     try:
         fields = _config(project, plugin, model, values)
     except TritonError as error:
         raise HandledError(str(error)) from error
+    if written.get("instance_group"):
+        fields.setdefault("instance_group", written["instance_group"])
     del fields["name"]  # that of its folder, so that the folder can be copied
     source = "the Signature" if plugin.signature else "auto_complete_config"
     return write_config(
@@ -67,15 +71,15 @@ def _config(project: Project, plugin: Plugin, name: str, given: Mapping[str, str
     return config.as_dict()
 
 
-def _written_parameters(file: Path, declared: Mapping[str, Parameter[Any]]) -> dict[str, str]:
-    if not file.is_file():
-        return {}
-    written = _parse(file.read_text(encoding="utf-8")).get("parameters", {})
-    return {name: str(value.get("string_value", "")) for name, value in written.items() if name in declared}
+def _parameters(written: Mapping[str, Any]) -> dict[str, str]:
+    parameters = written.get("parameters", {})
+    return {name: str(value.get("string_value", "")) for name, value in parameters.items()}
 
 
-def _check_parameters(declared: Mapping[str, Parameter[Any]], given: Mapping[str, str]) -> None:
-    for name in given:
+def _check_parameters(
+    declared: Mapping[str, Parameter[Any]], asked: Mapping[str, str], given: Mapping[str, str]
+) -> None:
+    for name in asked:
         if name not in declared:
             known = ", ".join(declared) or "none"
             raise HandledError(f"the Signature declares no parameter {name!r}; it has {known}")
