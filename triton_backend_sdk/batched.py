@@ -158,6 +158,8 @@ def _split(outputs: Mapping[str, Any], requests: list[Request], plan: BatchPlan 
         for value in outputs.values():
             if type(value) is Ragged:
                 return _split_ragged(outputs, requests, plan is None or plan.batching)
+    elif not isinstance(outputs, Mapping):
+        raise InternalError(f"a @batched execute returns a dict of outputs, not {type(outputs).__name__}")
     if len(requests) == 1:
         return [Response(outputs)]
     sizes = [request.batch_size for request in requests]

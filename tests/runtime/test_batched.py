@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from triton_backend_sdk import InternalError
+
 GUIDE = (Path(__file__).parents[2] / "docs" / "batching.md").read_text(encoding="utf-8")
 
 DELAYED = {"batch": 64, "extra": "dynamic_batching { max_queue_delay_microseconds: 300000 }"}
@@ -146,6 +148,13 @@ def test_lengths_that_make_no_tensor_fail_their_request_alone(serve):
     ):
         futures[0].result(10)
     assert futures[1].result(10)["OUT"].tolist() == [[1, 1, 1]] * 2
+
+
+def test_what_is_no_dict_is_named(serve):
+    served = serve("@hookimpl\n@batched\ndef execute(inputs): inputs['IN'] * 2")
+
+    with pytest.raises(InternalError, match="a @batched execute returns a dict of outputs, not NoneType"):
+        served.infer({"IN": np.float32([1])})
 
 
 def test_too_few_ragged_rows(serve):

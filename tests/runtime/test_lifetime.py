@@ -57,7 +57,9 @@ def test_a_kept_view_of_an_input_keeps_its_request_and_only_that(serve, what):
     assert served.core.live_objects()["requests"] == 1
     kept.clear()
     assert served.core.wait_released(5)
-    assert served.log.count("still holds an array of an input") == 1  # said once, not per request
+    assert (
+        served.log.count(f"{served.name}_0_0: the plugin still holds an array of an input") == 1
+    )  # said once, not per request
 
 
 def test_the_last_view_may_be_dropped_by_any_thread(serve):

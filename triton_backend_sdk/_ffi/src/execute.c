@@ -114,6 +114,15 @@ static void call_plugin(tb_instance* instance, tb_record** records, uint32_t cou
   Py_XDECREF(requests);
 }
 
+// Of an instance that executes, which Triton will not take away.
+static const char* name_of(const tb_instance* instance)
+{
+  const char* name = NULL;
+  TRITONSERVER_Error* error = TRITONBACKEND_ModelInstanceName(instance->handle, &name);
+  if (error != NULL) TRITONSERVER_ErrorDelete(error);
+  return name != NULL ? name : "?";
+}
+
 // A view that outlived execute is legal, but its author should know what it costs.
 static void look_for_survivors(tb_instance* instance, tb_record** records, uint32_t count)
 {
@@ -129,9 +138,9 @@ static void look_for_survivors(tb_instance* instance, tb_record** records, uint3
   if (instance->warned || !(output || input)) return;
   instance->warned = true;
   tb_log(TRITONSERVER_LOG_WARN, output
-      ? "the plugin still holds an array of an output after execute: the response is sent when it lets go; copy what is to be kept"
-      : "the plugin still holds an array of an input after execute: its request's memory is freed, and its model unloaded, only when it lets"
-        " go; copy what is to be kept");
+      ? "%s: the plugin still holds an array of an output after execute: the response is sent when it lets go; copy what is to be kept"
+      : "%s: the plugin still holds an array of an input after execute: its request's memory is freed, and its model unloaded, only when it lets"
+        " go; copy what is to be kept", name_of(instance));
 }
 
 // Sends what the deferred do not send themselves, reports, and lets the requests go.
