@@ -699,7 +699,10 @@ def test_each_response_of_a_stream_has_its_own_duration(serve):
     assert statistics["execution_count"] == 1
     assert statistics["inference_stats"]["success"]["count"] == 1
     assert statistics["inference_stats"]["compute_infer"]["ns"] >= 60e6  # the whole stream, not its start
-    assert statistics["response_stats"]["2"]["success"]["count"] == 1
+    for response in "012":
+        assert statistics["response_stats"][response]["success"]["count"] == 1
+        assert 18e6 < statistics["response_stats"][response]["compute_infer"]["ns"] < 200e6  # its own step
+        assert statistics["response_stats"][response]["compute_output"]["ns"] < 18e6
     assert statistics["response_stats"]["3"]["empty_response"]["count"] == 1
 
 

@@ -196,7 +196,7 @@ tb_record* tb_record_new(tb_instance* instance, TRITONBACKEND_Request* request, 
   record->request = request;
   tb_keep(&instance->owner);
   record->instance = instance;
-  record->start = start;
+  record->start = record->previous = start;
   record->wanted = (bool*)&record->inputs[count];
   record->batch_size = 1;
   if (error == NULL) error = read_wanted(record);

@@ -56,15 +56,17 @@ static TRITONSERVER_Error* hand_over(tb_record* record)
   return error;
 }
 
-// What makes Triton's durations true for a stream: each response has its own.
-static void report(tb_record* record, uint64_t start, uint64_t written, uint64_t end)
+// What makes Triton's durations true for a stream: each response has its own, from the one before it on. `given`: when the
+// plugin handed it over; 0 for one without outputs.
+static void report(tb_record* record, uint64_t given)
 {
+  uint64_t start = record->previous, end = record->previous = tb_now();
   TRITONBACKEND_ModelInstanceResponseStatistics* statistics = NULL;
   tb_instance* instance = record->instance;
   TRITONSERVER_Error* error = TRITONBACKEND_ModelInstanceResponseStatisticsNew(&statistics);
   if (error == NULL) error = TRITONBACKEND_ModelInstanceResponseStatisticsSetResponseFactory(statistics, record->factory);
   if (error == NULL) error = TRITONBACKEND_ModelInstanceResponseStatisticsSetResponseStart(statistics, start);
-  if (error == NULL && written != 0) error = TRITONBACKEND_ModelInstanceResponseStatisticsSetComputeOutputStart(statistics, written);
+  if (error == NULL && given != 0) error = TRITONBACKEND_ModelInstanceResponseStatisticsSetComputeOutputStart(statistics, given);
   if (error == NULL) error = TRITONBACKEND_ModelInstanceResponseStatisticsSetResponseEnd(statistics, end);
   if (error == NULL && record->error != NULL) error = TRITONBACKEND_ModelInstanceResponseStatisticsSetError(statistics, record->error);
   pthread_mutex_lock(&instance->lock);
@@ -77,9 +79,8 @@ static void report(tb_record* record, uint64_t start, uint64_t written, uint64_t
   if (statistics != NULL) tb_check(TRITONBACKEND_ModelInstanceResponseStatisticsDelete(statistics), "deleting statistics");
 }
 
-void tb_reply_send(tb_record* record, bool final, uint64_t start)
+void tb_reply_send(tb_record* record, bool final, uint64_t given)
 {
-  uint64_t written = record->instance->decoupled ? tb_now() : 0;
   if (record->error == NULL) record->error = hand_over(record);
   TRITONSERVER_Error* failed = tb_reply_open(record);
   bool empty = record->outputs == NULL || record->error != NULL;
@@ -90,7 +91,7 @@ void tb_reply_send(tb_record* record, bool final, uint64_t start)
   record->response = NULL;
   record->sent++;
   record->final_sent = final;
-  if (record->instance->decoupled && record->factory != NULL) report(record, start, empty ? 0 : written, tb_now());
+  if (record->instance->decoupled && record->factory != NULL) report(record, empty ? 0 : given);
   if (record->error != NULL) TRITONSERVER_ErrorDelete(record->error);
   record->error = NULL;
 }
@@ -98,19 +99,19 @@ void tb_reply_send(tb_record* record, bool final, uint64_t start)
 void tb_reply_end(tb_record* record)
 {
   TRITONSERVER_Error* error = tb_reply_factory(record);
-  uint64_t start = tb_now();
   if (error == NULL) error = TRITONBACKEND_ResponseFactorySendFlags(record->factory, TRITONSERVER_RESPONSE_COMPLETE_FINAL);
   tb_check(error, "closing a stream");
   record->final_sent = true;
-  if (record->factory != NULL) report(record, start, 0, tb_now());
+  if (record->factory != NULL) report(record, 0);
 }
 
 // Nothing looks at the outputs any more: what is not sent is complete.
 void tb_reply_drop(tb_owner* reply)
 {
   tb_record* record = (tb_record*)((char*)reply - offsetof(tb_record, reply));
-  if (record->reschedule && (record->response != NULL || record->outputs != NULL)) tb_reply_send(record, false, record->start);
-  if (!record->final_sent && !record->reschedule) tb_reply_send(record, true, record->start);
+  uint64_t given = record->instance->decoupled ? tb_now() : 0;
+  if (record->reschedule && (record->response != NULL || record->outputs != NULL)) tb_reply_send(record, false, given);
+  if (!record->final_sent && !record->reschedule) tb_reply_send(record, true, given);
   free_outputs(record);
   tb_record_unhold(record);
   tb_record_part_done(record);

@@ -127,7 +127,7 @@ typedef struct tb_record {
   pthread_t builder;     // who holds it
   bool locked;
   int64_t batch_size;
-  uint64_t start;   // when execute was called
+  uint64_t start, previous;  // when execute was called, and when the response before was sent
   uint64_t sent;    // responses
   bool returned;    // execute has returned
   bool answered;    // the last response is made: no more outputs
@@ -161,7 +161,7 @@ bool tb_input_gather(tb_input* input);      // false and a Python error
 TRITONSERVER_Error* tb_reply_open(tb_record* record);     // record->response is there
 TRITONSERVER_Error* tb_reply_factory(tb_record* record);  // record->factory is there
 TRITONSERVER_Error* tb_reply_output(tb_record* record, tb_output* output);  // gives output->data
-void tb_reply_send(tb_record* record, bool final, uint64_t start);          // with record->error if it is set
+void tb_reply_send(tb_record* record, bool final, uint64_t given);          // with record->error if it is set
 void tb_reply_discard(tb_record* record);                 // of a decoupled model: the response under way is forgotten
 void tb_reply_end(tb_record* record);                     // the final flag alone
 void tb_reply_drop(tb_owner* reply);                      // the destroy of a record's reply

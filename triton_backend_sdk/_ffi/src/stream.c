@@ -39,12 +39,12 @@ static void discard(tb_record* record)
 }
 
 // What is in the record goes to the client. In a model that is not decoupled the end of the reply sends it.
-static void send(tb_record* record, bool final, uint64_t start)
+static void send(tb_record* record, bool final, uint64_t given)
 {
   record->answered = final || record->reschedule;
   if (!record->instance->decoupled) return;
   Py_BEGIN_ALLOW_THREADS
-  tb_reply_send(record, final, start);
+  tb_reply_send(record, final, given);
   Py_END_ALLOW_THREADS
 }
 
@@ -71,11 +71,11 @@ static void finish(tb_record* record)
 bool tb_stream_send(tb_record* record, PyObject* item, bool final)
 {
   if (!tb_stream_lock(record)) return false;
-  uint64_t start = tb_now();
+  uint64_t given = tb_now();
   bool built = build(record, item);
   bool silent = record->reschedule && record->outputs == NULL && record->response == NULL;
   if (built && silent) record->answered = true;
-  else if (built) send(record, !record->reschedule && (final || !record->instance->decoupled), start);
+  else if (built) send(record, !record->reschedule && (final || !record->instance->decoupled), given);
   bool last = built && record->answered;
   tb_stream_unlock(record);
   if (last) finish(record);
