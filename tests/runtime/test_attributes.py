@@ -123,7 +123,7 @@ def test_a_damaged_tbsdk_conf(with_table, line, said):
             served.core.load(served.name)
     else:
         served.core.load(served.name)
-        assert "backend_attribute: " in served.log
+        assert "backend_attribute failed: " in served.log
 
 
 def test_what_an_instance_is(with_table):

@@ -230,7 +230,7 @@ LOAD_FAILURES = {
     "misspelt": ("@hookimpl\ndef exceute(requests): ...", "it has a hook 'exceute': did you mean 'execute'?"),
     "no hook": ("def execute(requests): return []", "no execute hook found in"),
     "unknown hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialise(instance): ...", "hook 'initialise' that does not exist; did you mean 'initialize'?"),
-    "no such hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef xyz(instance): ...", "hook 'xyz' that does not exist; there are auto_complete_config, "),
+    "no such hook": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef xyz(instance): ...", "hook 'xyz' that does not exist; there are backend_initialize, "),
     "request and batch": ("@hookimpl\ndef execute(request, requests): ...", "takes both `request` and `requests`: take one"),
     "signature": ("@hookimpl\ndef execute(reqs): ...", r"hook 'execute' can take (instance, requests); yours takes (reqs)"),
     "initialize": ("@hookimpl\ndef execute(requests): ...\n@hookimpl\ndef initialize(): raise FileNotFoundError('no weights')", "FileNotFoundError: no weights"),
