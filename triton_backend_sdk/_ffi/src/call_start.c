@@ -137,7 +137,8 @@ bool tb_call_may_block(const tb_call* call)
   return tb_raise(tb_py.internal_error, "waiting for model '%s' here would block the event loop: await infer_async(), or iterate the stream with async for", call->model) != NULL;
 }
 
-// The request is made with the GIL held: Triton takes a lock for it under which it calls no backend.
+// The request is made without the GIL: a server that stops holds the lock that Triton takes for it while it waits for a
+// batcher, which may be in a hook that wants the GIL.
 static tb_call* prepare(const arguments* given, bool bare, TRITONSERVER_InferenceTrace** trace)
 {
   const char* model = PyUnicode_AsUTF8(given->model);
@@ -146,7 +147,10 @@ static tb_call* prepare(const arguments* given, bool bare, TRITONSERVER_Inferenc
   Py_ssize_t inputs = PyErr_Occurred() ? -1 : PyObject_Length(given->inputs);
   tb_call* call = inputs < 0 ? NULL : tb_call_new(server, model, version, (uint32_t)inputs);
   if (call == NULL) return NULL;
-  TRITONSERVER_Error* error = TRITONSERVER_InferenceRequestNew(&call->request, server, model, version);
+  TRITONSERVER_Error* error;
+  Py_BEGIN_ALLOW_THREADS
+  error = TRITONSERVER_InferenceRequestNew(&call->request, server, call->model, version);
+  Py_END_ALLOW_THREADS
   if (error != NULL) tb_triton_raise(error);
   else if (tb_call_add_inputs(call, given->inputs) && (bare || set_options(call, given, trace))) return call;
   return tb_call_discard(call);
