@@ -22,6 +22,15 @@ from triton_backend_sdk import Response, hookimpl
 kept = []
 stop = threading.Event()
 
+@hookimpl
+def backend_initialize(backend):
+    backend.state.started = True
+
+@hookimpl
+def backend_finalize(backend):
+    print("BACKEND ENDS", backend.name, backend.state.started, flush=True)
+    raise ValueError("which is logged")
+
 class Late:
     def __init__(self, model):
         self.model = model
@@ -139,5 +148,7 @@ def test_a_server_that_is_stopped_in_full_swing_ends_well(folders, run):
                 client.join()
         log = running.log_text()
     assert status == 0, log[-3000:]
-    assert "EXIT FUNCTIONS" in log
+    assert log.count("BACKEND ENDS busy True") == 1
+    assert "which is logged" in log
+    assert log.index("BACKEND ENDS") < log.index("EXIT FUNCTIONS")
     assert not re.search(r"Signal \((?!15)|Segmentation|terminate called", log), log[-3000:]
