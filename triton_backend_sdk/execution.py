@@ -72,7 +72,7 @@ def adapt(
         )
     call = functools.partial(function, instance=instance) if "instance" in names else function
     if asynchronous:
-        concurrent = _Concurrent(call, instance, loop(), describe, single="request" in names)
+        concurrent = _Concurrent(call, instance, loop(), describe, single="request" in names, streams=streams)
         instance._drain = concurrent.drain
         return lambda requests: concurrent.execute(requests)  # noqa: PLW0108  a method takes no marker
     if streams:
@@ -106,12 +106,15 @@ class _Concurrent:
         instance: ModelInstance,
         loop: EventLoop,
         describe: Callable[[BaseException], tuple[int, str]],
+        *,
         single: bool,
+        streams: bool,
     ) -> None:
         self._call = call
         self._loop = loop
         self._describe = describe
         self._single = single
+        self._streams = streams
         self._limit = instance.model.parameters.get_int("max_concurrent_requests", 1000)
         if self._limit < 1:
             raise InvalidArgError(
@@ -154,7 +157,7 @@ class _Concurrent:
         senders = [request._response_sender() for request in requests]
         if not self._single:
             serve = functools.partial(self._serve_batch, requests, senders)
-        elif inspect.isasyncgenfunction(_unwrapped(self._call)):
+        elif self._streams:
             serve = functools.partial(self._serve_stream, requests[0], senders[0])
         else:
             serve = functools.partial(self._serve_one, requests[0], senders[0])
@@ -221,7 +224,3 @@ class _Concurrent:
 def _fail(sender: ResponseSender, error: BaseException) -> None:
     if not sender.closed:
         sender.send(error, final=True)
-
-
-def _unwrapped(call: Function) -> Function:
-    return call.func if isinstance(call, functools.partial) else call
