@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING, Any
+
+from triton_backend_sdk.tensors import Tensors
 
 if TYPE_CHECKING:
     import asyncio
-
-    from triton_backend_sdk.tensor import Tensor
 
 #: Seconds between two looks at whether the request that a call is made for was cancelled.
 _PARENT_INTERVAL = 0.01
 
 
-class InferResponse:
+class InferResponse(Tensors):
     """What a called model answered: a mapping from output name to :class:`Tensor`.
 
     The tensors are the very memory that the model wrote. It is yours: writable, and kept for as long as you
@@ -38,43 +38,8 @@ class InferResponse:
     #: The response's parameters with their types. See TRITONSERVER_InferenceResponseParameter.
     parameters: dict[str, str | int | bool | float]
 
-    def __getitem__(self, name: str) -> Tensor:
-        """Give an output.
-
-        :raises NotFoundError: (a KeyError) the response has no such output.
-        """
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def __contains__(self, name: object) -> bool:
-        return name in list(self)
-
     def __repr__(self) -> str:
         return f"<InferResponse of {self.model!r} {list(self)}>"
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Give an output, or the default where the response lacks it."""
-        return self[name] if name in self else default  # noqa: SIM401  this is the get that it asks for
-
-    def keys(self) -> list[str]:
-        """Give the names of the outputs."""
-        return list(self)
-
-    def values(self) -> list[Tensor]:
-        """Give the outputs."""
-        return [self[name] for name in self]
-
-    def items(self) -> list[tuple[str, Tensor]]:
-        """Give name and tensor of each output."""
-        return [(name, self[name]) for name in self]
-
-
-Mapping.register(InferResponse)
 
 
 class Call:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.enums import MemoryType
 from triton_backend_sdk.errors import InternalError
 from triton_backend_sdk.memory import BufferAttributes, Placement, input_attributes, output_placement
+from triton_backend_sdk.tensors import Tensors
 from triton_backend_sdk.trace import NO_TRACE, RequestTrace, Trace
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from triton_backend_sdk.tensor import Tensor
 
 
-class Request:
+class Request(Tensors):
     """A request: ``request["IN"]`` is the input tensor IN.
 
     The implementation that runs in the server is C (``_ffi/src/request.c``); the fake host of the tests
@@ -149,43 +150,8 @@ class Request:
         """
         raise NotImplementedError
 
-    def __getitem__(self, name: str) -> Tensor:
-        """Give an input.
-
-        :raises NotFoundError: (a KeyError) the request has no such input.
-        """
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def __contains__(self, name: object) -> bool:
-        return name in list(self)
-
     def __repr__(self) -> str:
         try:
             return f"<Request {self.id!r} {list(self)}>"
         except InternalError:
             return "<Request, released>"
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Give an input, or the default where the request lacks it (an optional input)."""
-        return self[name] if name in self else default  # noqa: SIM401  this is the get that it asks for
-
-    def keys(self) -> list[str]:
-        """Give the names of the inputs."""
-        return list(self)
-
-    def values(self) -> list[Tensor]:
-        """Give the inputs."""
-        return [self[name] for name in self]
-
-    def items(self) -> list[tuple[str, Tensor]]:
-        """Give name and tensor of each input."""
-        return [(name, self[name]) for name in self]
-
-
-Mapping.register(Request)
