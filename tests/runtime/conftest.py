@@ -5,18 +5,49 @@ from __future__ import annotations
 import itertools
 import sys
 import textwrap
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
+from triton_backend_sdk import TritonError
 from triton_backend_sdk.testing.core import TritonCore
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.project import Project
 
 _numbers = itertools.count()
 FP32 = {"IN": ("FP32", [-1])}, {"OUT": ("FP32", [-1])}
+
+
+def ints(value):
+    return {"IN": np.int32([value])}
+
+
+def numbers(responses):
+    """The values of a stream's responses, errors as exceptions."""
+    return [item if isinstance(item, TritonError) else item["OUT"].tolist()[0] for item in responses]
+
+
+def drain(responses):
+    """All responses, errors as exceptions."""
+    found = []
+    while True:
+        try:
+            found.append(next(responses))
+        except StopIteration:
+            return found
+        except TritonError as error:
+            found.append(error)
+
+
+def wait_for(condition, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def write_project(root: Path, name: str, source: str, settings: str = "") -> Project:

@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
 
+from tests.runtime.conftest import drain, ints, wait_for
 from triton_backend_sdk import CancelledError, InternalError, InvalidArgError, TritonError, UnavailableError
 
 DECOUPLED = "model_transaction_policy { decoupled: true }"
 INT = {"IN": ("INT32", [1])}, {"OUT": ("INT32", [1])}
-
-
-def ints(value):
-    return {"IN": np.int32([value])}
-
-
-def drain(responses):
-    found = []
-    while True:
-        try:
-            found.append(next(responses))
-        except StopIteration:
-            return found
-        except TritonError as error:
-            found.append(error)
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 BARRIER = """

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.runtime.conftest import ints, numbers, wait_for
 from triton_backend_sdk import InternalError, Response, TritonError
 
 DECOUPLED = "model_transaction_policy { decoupled: true }"
@@ -15,23 +16,8 @@ INT = {"IN": ("INT32", [1])}, {"OUT": ("INT32", [1])}
 BATCHING = "dynamic_batching { max_queue_delay_microseconds: 300000 preferred_batch_size: [%d] }"
 
 
-def ints(value):
-    return {"IN": np.int32([value])}
-
-
 def out(value):
     return Response({"OUT": np.int32([value])})
-
-
-def numbers(responses):
-    return [item if isinstance(item, TritonError) else item["OUT"].tolist()[0] for item in responses]
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def on_thread(function, *arguments):

@@ -9,20 +9,12 @@ import time
 import numpy as np
 import pytest
 
+from tests.runtime.conftest import drain, ints, numbers, wait_for
 from triton_backend_sdk import CancelledError, InternalError, TritonError
 
 DECOUPLED = "model_transaction_policy { decoupled: true }"
 INT = {"IN": ("INT32", [1])}, {"OUT": ("INT32", [1])}
 TWO = {"IN": ("INT32", [1])}, {"OUT": ("INT32", [-1]), "TEXT": ("BYTES", [-1])}
-
-
-def ints(value):
-    return {"IN": np.int32([value])}
-
-
-def numbers(stream):
-    """The values of a stream's responses, errors as exceptions."""
-    return [item if isinstance(item, TritonError) else item["OUT"].tolist()[0] for item in stream]
 
 
 @pytest.fixture
@@ -42,17 +34,6 @@ def stream(serve):
         return ask
 
     return make
-
-
-def drain(responses):
-    found = []
-    while True:
-        try:
-            found.append(next(responses))
-        except StopIteration:
-            return found
-        except TritonError as error:
-            found.append(error)
 
 
 COUNT = """
@@ -301,13 +282,6 @@ def out(value):
     from triton_backend_sdk import Response
 
     return Response({"OUT": np.int32([value])})
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_senders_answer_later_from_any_thread_out_of_order(stream, serve):
