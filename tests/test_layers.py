@@ -10,6 +10,7 @@ import triton_backend_sdk
 
 PACKAGE = Path(triton_backend_sdk.__file__).parent
 RUNTIME = [*PACKAGE.glob("*.py"), PACKAGE / "_ffi" / "__init__.py", PACKAGE / "_ffi" / "api.py"]
+RUNTIME += (PACKAGE / "python_backend").glob("*.py")
 RUNTIME = [path for path in RUNTIME if path.name != "__main__.py"]
 EVERY = sorted(PACKAGE.rglob("*.py"))
 
@@ -28,6 +29,9 @@ ORDER = [
     "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker", "sender_watch", "watchdog", "loading",
     "plugins", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
+    "python_backend", "python_backend.pb_error", "python_backend.owner", "python_backend.tensor", "python_backend.infer_response",
+    "python_backend.response_sender", "python_backend.infer_request", "python_backend.utils_module",
+    "python_backend.execution", "python_backend.plugin",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.
 ONLY = {
@@ -91,11 +95,22 @@ def test_imports_go_down_only(path):
 @pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.name)
 def test_the_runtime_is_a_line(path):
     name = str(path.relative_to(PACKAGE).with_suffix("")).replace("/", ".").removesuffix(".__init__")
-    if name == "__init__":
+    if name in ("__init__", "python_backend"):
         return
-    for imported in own(path):
+    for imported in own(path) - set(triton_backend_sdk.__all__):
         module = imported if imported in ORDER else imported.rsplit(".", 1)[0]
         assert ORDER.index(module) < ORDER.index(name), f"{name} imports {imported}"
+
+
+def test_the_python_backend_uses_what_a_plugin_may():
+    """It is a plugin like any other: what it cannot get in public is a gap to close."""
+    public = {f"triton_backend_sdk.{name}" for name in triton_backend_sdk.__all__}
+    for path in (PACKAGE / "python_backend").glob("*.py"):
+        for imported in imports(path, at_run_time=False):
+            if imported.startswith("triton_backend_sdk.") and imported not in public:
+                assert imported.startswith("triton_backend_sdk.python_backend"), (
+                    f"{path.name} imports {imported}"
+                )
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -18,7 +18,7 @@ from triton_backend_sdk.tools.project import Project
 
 SDK = Path(__file__).parent.parent
 #: What runs in the server; the rest of the SDK stays on the developer's machine.
-RUNTIME = ("*.py", "py.typed", "_ffi/__init__.py", "_ffi/api.py")
+RUNTIME = ("*.py", "py.typed", "_ffi/__init__.py", "_ffi/api.py", "python_backend/*.py")
 #: Where Triton looks for a backend's TRITONBACKEND_ModelBatch functions.
 BATCHER = "batchstrategy.so"
 _VENDORED = Path("_sdk") / "triton_backend_sdk"

@@ -1,0 +1,156 @@
+"""``InferenceRequest`` of ``triton_python_backend_utils``: received, or made by a model to call another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from triton_backend_sdk import Request
+from triton_backend_sdk.python_backend.pb_error import TritonModelException
+from triton_backend_sdk.python_backend.response_sender import InferenceResponseSender
+from triton_backend_sdk.python_backend.tensor import Tensor, received
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.python_backend.owner import PythonModel
+
+RELEASE_RESCHEDULE = 2
+
+
+class InferenceRequest:
+    """A request. One that a model makes has its fields in ``_made``; one that it receives is the SDK's."""
+
+    __slots__ = ("__weakref__", "_flags", "_inputs", "_made", "_release_flags", "_request", "_sender")
+
+    #: Whose it is, in the class that the model sees.
+    _owner: ClassVar[PythonModel | None] = None
+
+    def __init__(  # noqa: PLR0917  the stock backend's order
+        self,
+        request_id: str = "",
+        correlation_id: int | str = 0,
+        inputs: Sequence[Tensor] | None = None,
+        requested_output_names: Sequence[str] | None = None,
+        model_name: str | None = None,
+        model_version: int = -1,
+        flags: int = 0,
+        timeout: int = 0,
+        preferred_memory: Any = None,
+        trace: Any = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        if inputs is None or requested_output_names is None or model_name is None:
+            raise TypeError(
+                "InferenceRequest: inputs, requested_output_names and model_name must be given, and not None"
+            )
+        if not isinstance(correlation_id, (int, str)):
+            raise TritonModelException("Correlation ID must be integer or string")
+        for tensor in inputs:
+            if tensor is None:
+                raise TritonModelException(
+                    f"Input tensor for request with id '{request_id}' and model name '{model_name}' should "
+                    "not be empty."
+                )
+        if "" in requested_output_names:
+            raise TritonModelException(
+                f"Requested output name for request with id '{request_id}' and model name '{model_name}' "
+                "should not be empty."
+            )
+        self._request: Request | None = None
+        self._sender: InferenceResponseSender | None = None
+        self._inputs: list[Tensor] | None = list(inputs)
+        self._flags: int | None = flags
+        self._release_flags = 1
+        self._made: dict[str, Any] = {
+            "request_id": request_id,
+            "correlation_id": correlation_id,
+            "requested_output_names": set(requested_output_names),
+            "model_name": model_name,
+            "model_version": model_version,
+            "timeout": timeout,
+            "preferred_memory": preferred_memory,
+            "trace": trace,
+            "parameters": parameters,
+        }
+
+    def inputs(self) -> list[Tensor]:
+        """Give the inputs."""
+        if self._inputs is None:
+            assert self._request is not None
+            self._inputs = [received(tensor) for tensor in self._request.values()]
+        return self._inputs
+
+    def request_id(self) -> str:
+        """Give the client's id, or ""."""
+        return self._made["request_id"] if self._request is None else self._request.id
+
+    def correlation_id(self) -> int | str:
+        """Give the id of the sequence, or 0."""
+        if self._request is None:
+            return self._made["correlation_id"]  # type: ignore[no-any-return]
+        return self._request.correlation_id
+
+    def flags(self) -> int:
+        """Give the flags of the sequence."""
+        if self._flags is None:
+            assert self._request is not None
+            return int(self._request.flags)
+        return self._flags
+
+    def set_flags(self, flags: int) -> None:
+        """Set the flags."""
+        self._flags = flags
+
+    def timeout(self) -> int:
+        """Give the timeout in microseconds."""
+        return self._made["timeout"] if self._request is None else self._request.timeout_us
+
+    def parameters(self) -> str:
+        """Give the parameters as JSON."""
+        found = self._made["parameters"] if self._request is None else self._request.parameters
+        return json.dumps(found) if found else ""
+
+    def requested_output_names(self) -> set[str]:
+        """Give the names of the outputs that are asked for."""
+        if self._request is None:
+            return self._made["requested_output_names"]  # type: ignore[no-any-return]
+        return set(self._request.requested_outputs)
+
+    def get_response_sender(self) -> InferenceResponseSender:
+        """Give the means to answer it."""
+        if self._sender is None:
+            if self._request is None:
+                raise TritonModelException(
+                    "Unable to send response. Response sender has no reference to the decoupled state of the "
+                    "model."
+                )
+            assert self._owner is not None
+            self._sender = InferenceResponseSender(self._request, self._owner.model.decoupled)
+        return self._sender
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the client no longer waits."""
+        return self._request is not None and self._request.is_cancelled()
+
+    def set_release_flags(self, flags: int) -> None:
+        """Say what becomes of the request after execute: ALL, or RESCHEDULE."""
+        self._release_flags = flags
+
+
+def receive(cls: type[InferenceRequest], request: Request) -> InferenceRequest:
+    """Give the request of a model's that the SDK's is."""
+    made = cls.__new__(cls)
+    made._request = request
+    made._inputs = None
+    made._sender = None
+    made._flags = None
+    made._release_flags = 1
+    return made
+
+
+def names(owner: PythonModel | None) -> dict[str, Any]:
+    """Give what the utils module has of this file."""
+    if owner is None:
+        return {"InferenceRequest": InferenceRequest}
+    bound = type("InferenceRequest", (InferenceRequest,), {"__slots__": (), "_owner": owner})
+    return {"InferenceRequest": bound}

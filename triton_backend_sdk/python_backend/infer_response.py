@@ -1,0 +1,66 @@
+"""``InferenceResponse`` of ``triton_python_backend_utils``, and the SDK's Response made of one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from triton_backend_sdk import Response
+from triton_backend_sdk.python_backend import pb_error
+from triton_backend_sdk.python_backend.pb_error import TritonError, TritonModelException
+from triton_backend_sdk.python_backend.tensor import Tensor, value
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.python_backend.owner import PythonModel
+
+
+class InferenceResponse:
+    """The outputs for a request, or its error."""
+
+    __slots__ = ("__weakref__", "_error", "_output_tensors", "_parameters")
+
+    def __init__(
+        self,
+        output_tensors: list[Tensor] | tuple[Tensor, ...] = (),
+        error: TritonError | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        self._output_tensors = list(output_tensors)
+        for tensor in self._output_tensors:
+            if tensor is None:
+                raise TritonModelException("Output tensor for inference response should not be empty.")
+            if not isinstance(tensor, Tensor):
+                raise TypeError(
+                    f"InferenceResponse: output_tensors must be a list of Tensor, not of {tensor!r}"
+                )
+        self._error = error
+        self._parameters = parameters
+
+    def output_tensors(self) -> list[Tensor]:
+        """Give the outputs."""
+        return self._output_tensors
+
+    def has_error(self) -> bool:
+        """Tell whether it is an error."""
+        return self._error is not None
+
+    def error(self) -> TritonError | None:
+        """Give the error."""
+        return self._error
+
+    def parameters(self) -> str:
+        """Give the parameters as JSON."""
+        return json.dumps(self._parameters) if self._parameters else ""
+
+
+def as_sdk(response: InferenceResponse) -> Response:
+    """Give what the SDK sends for a response."""
+    if response._error is not None:
+        return Response(error=pb_error.as_sdk(response._error))
+    outputs = {tensor._name: value(tensor) for tensor in response._output_tensors}
+    return Response(outputs, None, response._parameters)
+
+
+def names(owner: PythonModel | None) -> dict[str, Any]:
+    """Give what the utils module has of this file."""
+    return {"InferenceResponse": InferenceResponse}

@@ -1,0 +1,136 @@
+"""``TritonError`` and ``TritonModelException`` of the utils module, and how errors are told."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from triton_backend_sdk import (
+    AlreadyExistsError,
+    CancelledError,
+    InternalError,
+    InvalidArgError,
+    NotFoundError,
+    UnavailableError,
+    UnknownError,
+    UnsupportedError,
+)
+from triton_backend_sdk import TritonError as SDKError
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.python_backend.owner import PythonModel
+
+_SDK_ERRORS: dict[int, type[SDKError]] = {
+    cls.code: cls
+    for cls in (
+        UnknownError,
+        InternalError,
+        NotFoundError,
+        InvalidArgError,
+        UnavailableError,
+        UnsupportedError,
+        AlreadyExistsError,
+        CancelledError,
+    )
+}
+
+#: Frames of the SDK's own end the list of a message.
+_SDK = str(Path(__file__).parent.parent) + "/"
+
+
+class TritonModelException(Exception):  # noqa: N818  the stock backend's name
+    """What the functions of ``triton_python_backend_utils`` raise."""
+
+
+class ErrorCode(enum.IntEnum):
+    """TRITONSERVER_Error_Code."""
+
+    UNKNOWN = 0
+    INTERNAL = 1
+    NOT_FOUND = 2
+    INVALID_ARG = 3
+    UNAVAILABLE = 4
+    UNSUPPORTED = 5
+    ALREADY_EXISTS = 6
+    CANCELLED = 7
+
+
+class TritonError:
+    """The error of a response: a message, and the code that the client gets."""
+
+    __slots__ = ("__weakref__", "_code", "_message")
+
+    UNKNOWN: ClassVar[ErrorCode] = ErrorCode.UNKNOWN
+    INTERNAL: ClassVar[ErrorCode] = ErrorCode.INTERNAL
+    NOT_FOUND: ClassVar[ErrorCode] = ErrorCode.NOT_FOUND
+    INVALID_ARG: ClassVar[ErrorCode] = ErrorCode.INVALID_ARG
+    UNAVAILABLE: ClassVar[ErrorCode] = ErrorCode.UNAVAILABLE
+    UNSUPPORTED: ClassVar[ErrorCode] = ErrorCode.UNSUPPORTED
+    ALREADY_EXISTS: ClassVar[ErrorCode] = ErrorCode.ALREADY_EXISTS
+    CANCELLED: ClassVar[ErrorCode] = ErrorCode.CANCELLED
+
+    def __init__(self, message: str, code: ErrorCode = ErrorCode.INTERNAL) -> None:
+        self._message = text("TritonError", "message", message)
+        if not isinstance(code, ErrorCode):
+            raise TypeError(f"TritonError: code must be one of TritonError's, such as INTERNAL, not {code!r}")
+        self._code = code
+
+    def message(self) -> str:
+        """Give the text."""
+        return self._message
+
+    def code(self) -> ErrorCode:
+        """Give the code."""
+        return self._code
+
+
+def as_sdk(error: TritonError) -> SDKError:
+    """Give the SDK's exception for an error of a model's."""
+    return _SDK_ERRORS[error._code](error._message)
+
+
+def text(function: str, argument: str, value: Any) -> str:
+    """Give a value as the str that an argument must be; bytes are taken for UTF-8, as the stock backend does.
+
+    :raises TypeError: it is neither.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode()
+    raise TypeError(f"{function}(): incompatible function arguments: {argument} must be str, not {value!r}")
+
+
+def told(error: BaseException) -> str:
+    """Describe an exception as the stock backend does: type, text, the model's frames, innermost first."""
+    try:
+        said = str(error)
+    except Exception:
+        said = "<MESSAGE UNAVAILABLE DUE TO ANOTHER EXCEPTION>"
+    lines = [f"{type(error).__name__}: {said}"]
+    if frames := _frames(error):
+        lines += ["", "At:", *frames, ""]
+    return "\n".join(lines)
+
+
+def _frames(error: BaseException) -> list[str]:
+    link = error.__traceback__
+    if link is None:
+        return []
+    while link.tb_next is not None:
+        link = link.tb_next
+    found = []
+    frame: FrameType | None = link.tb_frame
+    line = link.tb_lineno
+    while frame is not None and not frame.f_code.co_filename.startswith(_SDK):
+        found.append(f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}")
+        frame = frame.f_back
+        line = frame.f_lineno if frame is not None else 0
+    return found
+
+
+def names(owner: PythonModel | None) -> dict[str, Any]:
+    """Give what the utils module has of this file."""
+    return {"TritonError": TritonError, "TritonModelException": TritonModelException}

@@ -1,0 +1,106 @@
+"""``InferenceResponseSender`` of ``triton_python_backend_utils``: answers one request, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from triton_backend_sdk import InternalError, Request, ResponseSender, TritonError
+from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
+from triton_backend_sdk.python_backend.pb_error import TritonModelException
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.python_backend.owner import PythonModel
+
+_FINAL = 1  # TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+
+class InferenceResponseSender:
+    """Sends the responses of one request.
+
+    The SDK's sender is taken when it is needed: in a model that is not decoupled most requests are answered
+    with what execute returns.
+    """
+
+    __slots__ = ("__weakref__", "_closed", "_count", "_decoupled", "_lock", "_request", "_sdk")
+
+    def __init__(self, request: Request, decoupled: bool) -> None:
+        self._request: Request | None = request
+        self._sdk: ResponseSender | None = None
+        self._decoupled = decoupled
+        self._closed = False
+        self._count = 0
+        self._lock = threading.Lock()
+        if decoupled:
+            self.attach()
+
+    def send(self, response: InferenceResponse | None = None, flags: int = 0) -> None:
+        """Send a response, or the final flag, or both."""
+        if flags not in (0, _FINAL):
+            raise TritonModelException("Unable to send response. Unsupported flag provided.")
+        if response is None and flags == 0:
+            raise TritonModelException(
+                "Inference Response object must be provided when the response flags is set to zero."
+            )
+        if response is not None and not isinstance(response, InferenceResponse):
+            raise TypeError(f"send(): incompatible function arguments: response is {response!r}")
+        first = self.count(response is not None, flags)
+        sender = self.attach()
+        if response is None:
+            if self._decoupled:
+                sender.close()
+            return
+        final = flags == _FINAL or (first and not self._decoupled)
+        try:
+            sender.send(as_sdk(response), final)
+        except TritonError as error:
+            if not sender.closed:
+                sender.send(InternalError(error.message), final)
+            raise TritonModelException(error.message) from None
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the client no longer waits."""
+        if self._sdk is not None:
+            return self._sdk.is_cancelled()
+        return self._request is not None and self._request.is_cancelled()
+
+    def count(self, has_response: bool, flags: int) -> bool:
+        """Note that something is sent, and tell whether it is the first.
+
+        :raises TritonModelException: it may not be sent.
+        """
+        with self._lock:
+            if not self._decoupled:
+                if has_response and self._count > 0:
+                    raise TritonModelException(
+                        "Unable to send response. Non-decoupled model cannot send more than one response."
+                    )
+                if not has_response and self._count == 0:
+                    raise TritonModelException(
+                        "Unable to send response. Non-decoupled model cannot send complete final before "
+                        "sending a response."
+                    )
+            if self._closed:
+                raise TritonModelException("Unable to send response. Response sender has been closed.")
+            self._closed = flags == _FINAL
+            self._count += 1
+            return self._count == 1
+
+    def attach(self) -> ResponseSender:
+        """Take the SDK's sender: the request is answered by this one from now on."""
+        if self._sdk is None:
+            assert self._request is not None
+            self._sdk = self._request.response_sender()
+            self._request = None
+        return self._sdk
+
+    def close(self) -> None:
+        """Send nothing any more: the request is answered in another way."""
+        with self._lock:
+            self._closed = True
+            self._request = None
+
+
+def names(owner: PythonModel | None) -> dict[str, Any]:
+    """Give what the utils module has of this file."""
+    return {"InferenceResponseSender": InferenceResponseSender}
