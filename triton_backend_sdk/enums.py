@@ -1,6 +1,9 @@
 """Triton's small enums under their own names, less the prefix."""
 
+from __future__ import annotations
+
 import enum
+import logging
 
 
 class MemoryType(enum.IntEnum):
@@ -36,6 +39,15 @@ class LogLevel(enum.IntEnum):
     WARN = 1
     ERROR = 2
     VERBOSE = 3
+
+    @classmethod
+    def of(cls, level: int) -> LogLevel:
+        """Give the level for one of Python's logging; DEBUG is Triton's verbose."""
+        if level >= logging.ERROR:
+            return cls.ERROR
+        if level >= logging.WARNING:
+            return cls.WARN
+        return cls.INFO if level >= logging.INFO else cls.VERBOSE
 
 
 class MetricKind(enum.IntEnum):

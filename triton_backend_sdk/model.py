@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.enums import ExecutionPolicy
+from triton_backend_sdk.enums import ExecutionPolicy, LogLevel
 from triton_backend_sdk.errors import UnavailableError
 from triton_backend_sdk.memory_usage import MemoryUsage, report_memory_usage
 from triton_backend_sdk.metrics import Metrics
@@ -50,6 +50,21 @@ class Backend:
     def api_version(self) -> tuple[int, int]:
         """The server's version of the backend API; (0, 0) without a server. See TRITONBACKEND_ApiVersion."""
         return (0, 0) if self._api is None else self._api.api_version()
+
+    def log(self, level: int, message: str, filename: str, line: int) -> None:
+        """Write a message to Triton's log as it is, as from a line of a file; ``model.logger`` finds its own.
+
+        :param level: of Python's logging. DEBUG is Triton's verbose level, and shown while that is on.
+
+        Without a server it goes to Python's logging. See TRITONSERVER_LogMessage.
+        """
+        if self._api is not None:
+            self._api.log(LogLevel.of(level), filename, line, message)
+            return
+        logger = logging.getLogger(f"triton.{self.name}")
+        if logger.isEnabledFor(level):
+            record = logger.makeRecord(logger.name, level, filename, line, message, (), None)
+            logger.handle(record)
 
 
 @dataclass(eq=False)

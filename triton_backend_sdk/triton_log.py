@@ -23,18 +23,9 @@ class TritonLogHandler(logging.Handler):
         """Write one record, line by line as Triton escapes newlines; DEBUG is Triton's verbose level."""
         try:
             for line in self.format(record).splitlines():
-                self._api.log(triton_level(record.levelno), record.filename, record.lineno, line)
+                self._api.log(LogLevel.of(record.levelno), record.filename, record.lineno, line)
         except Exception:
             self.handleError(record)
-
-
-def triton_level(level: int) -> LogLevel:
-    """Give the level of Triton's log for one of Python's."""
-    if level >= logging.ERROR:
-        return LogLevel.ERROR
-    if level >= logging.WARNING:
-        return LogLevel.WARN
-    return LogLevel.INFO if level >= logging.INFO else LogLevel.VERBOSE
 
 
 def install(api: Api) -> None:
