@@ -25,7 +25,7 @@ ALLOWED = {
 ORDER = [
     "_version", "errors", "enums", "dtypes", "gpu", "memory", "deadline", "tensor", "tensors", "trace", "sender", "request",
     "response", "ragged", "batch_io", "batch_plan", "hook_shapes", "batched", "specs", "parameters", "memory_usage", "metric_registry",
-    "metrics", "calls", "server_control", "server", "model", "model_instance", "placement", "states", "failure", "event_loop", "instance_thread", "execution",
+    "metric_names", "metrics", "calls", "server_control", "server", "model", "model_instance", "placement", "states", "failure", "event_loop", "instance_thread", "execution",
     "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker", "sender_watch", "watchdog", "loading",
     "plugins", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",

@@ -20,6 +20,8 @@ class MetricSpec:
     labels: dict[str, str]
     #: Of a histogram.
     buckets: tuple[float, ...] | None
+    #: It must be like the others of its family.
+    strict: bool = True
 
     def __str__(self) -> str:
         return self.name + "{" + ", ".join(f"{key}={value!r}" for key, value in self.labels.items()) + "}"
@@ -71,6 +73,8 @@ class _Family:
             raise InternalError(
                 f"metric '{name}' is a {self.kind.word} here already, and cannot be a {spec.kind.word}"
             )
+        if not spec.strict:
+            return
         if self.label_names != names:
             known, given = sorted(self.label_names), sorted(names)
             raise InternalError(
@@ -89,6 +93,14 @@ class MetricRegistry:
         self._store = store
         self._families: dict[str, _Family] = {}
         self._lock = threading.Lock()
+
+    def declare(self, spec: MetricSpec) -> None:
+        """Have Triton check a family's name and kind, and remember its description; no series is made.
+
+        :raises InternalError: Triton takes no such family.
+        """
+        with self._lock:
+            self._store.delete_family(self._new_family(spec))
 
     def add(self, spec: MetricSpec) -> Series:
         """Make one series, and its family where this is the first.
@@ -133,7 +145,7 @@ class MetricRegistry:
             raise InternalError(
                 f"Triton takes no {spec.kind.word} named '{spec.name}': {error}; a name keeps its kind "
                 "until the server ends, even when its models are unloaded"
-            ) from None
+            ) from error
 
     def _drop_unused(self, name: str) -> None:
         if self._families[name].users == 0:

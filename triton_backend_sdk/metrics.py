@@ -7,20 +7,17 @@ metric that nobody feeds, and Triton never has one whose family is gone.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import itertools
-import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from triton_backend_sdk.enums import MetricKind
 from triton_backend_sdk.errors import InternalError
+from triton_backend_sdk.metric_names import check_names
 from triton_backend_sdk.metric_registry import MetricRegistry, MetricSpec, Series
-
-_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-#: Of Triton's own metrics: a family of that name would be merged with them.
-_TRITONS = "nv_"
 
 
 class Metric:
@@ -92,6 +89,7 @@ class Histogram(Metric):
         self._series.observe(value)
 
 
+_Key = tuple[str, frozenset[tuple[str, str]]]
 AnyMetric = TypeVar("AnyMetric", Counter, Gauge, Histogram)
 _KINDS: dict[type[Metric], MetricKind] = {
     Counter: MetricKind.COUNTER,
@@ -138,27 +136,45 @@ class Metrics:
     def __init__(self, registry: MetricRegistry | None = None, model: str = "", version: int = 1) -> None:
         self._registry = registry
         self._own_labels = {"model": model, "version": str(version)}
-        self._metrics: dict[tuple[str, frozenset[tuple[str, str]]], Metric] = {}
+        self._metrics: dict[_Key, Metric] = {}
+        #: How often each was asked for and not given back.
+        self._asked: collections.Counter[_Key] = collections.Counter()
+        self._given_back: collections.deque[Metric] = collections.deque()
 
     def counter(
-        self, name: str, description: str, *, labels: Mapping[str, str] | None = None, shared: bool = False
+        self,
+        name: str,
+        description: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        shared: bool = False,
+        strict: bool = True,
     ) -> Counter:
         """Give a counter.
 
         :param description: the HELP line; the first that a family gets stays.
         :param labels: name to value.
         :param shared: leave out the labels ``model`` and ``version``: all models that ask feed one metric.
+        :param strict: refuse what Triton takes and a dashboard stumbles over: label names, or buckets, other
+            than those of the family's first metric, and names that begin with ``nv_`` (Triton's own are
+            refused in any case).
         :raises InternalError: the process has the name with another kind, other label names or other
             buckets; or the name is none that Prometheus takes, or begins with ``nv_``, as Triton's own do.
         :raises UnsupportedError: this Triton was built without metrics.
         """
-        return self._get(Counter, name, description, self._labels(labels, shared=shared))
+        return self._get(Counter, name, description, self._labels(labels, shared=shared), strict=strict)
 
     def gauge(
-        self, name: str, description: str, *, labels: Mapping[str, str] | None = None, shared: bool = False
+        self,
+        name: str,
+        description: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        shared: bool = False,
+        strict: bool = True,
     ) -> Gauge:
         """Give a gauge; arguments and errors are counter's."""
-        return self._get(Gauge, name, description, self._labels(labels, shared=shared))
+        return self._get(Gauge, name, description, self._labels(labels, shared=shared), strict=strict)
 
     def histogram(
         self,
@@ -168,16 +184,44 @@ class Metrics:
         buckets: Sequence[float],
         labels: Mapping[str, str] | None = None,
         shared: bool = False,
+        strict: bool = True,
     ) -> Histogram:
         """Give a histogram; further arguments and errors are counter's.
 
-        :param buckets: the upper bounds, ascending; that of everything else (+Inf) is added.
+        :param buckets: the upper bounds, ascending; that of everything else (+Inf) is added. None at all are
+            an error where ``strict``.
         :raises UnsupportedError: this Triton is too old for histograms.
         """
         bounds = tuple(float(bound) for bound in buckets)
-        if not bounds or any(high <= low for low, high in itertools.pairwise(bounds)):
+        if (strict and not bounds) or any(high <= low for low, high in itertools.pairwise(bounds)):
             raise InternalError(f"metric '{name}': buckets must ascend, and be at least one; got {bounds}")
-        return self._get(Histogram, name, description, self._labels(labels, shared=shared), bounds)
+        own = self._labels(labels, shared=shared)
+        return self._get(Histogram, name, description, own, bounds, strict=strict)
+
+    def declare(
+        self, kind: type[Counter | Gauge | Histogram], name: str, description: str, *, strict: bool = True
+    ) -> None:
+        """Have Triton check a family before there is a metric of it: errors are counter's.
+
+        The description that it gives here stays.
+        """
+        check_names(name, {}, strict=strict)
+        with self._locked() as registry:
+            if registry is None:
+                raise InternalError(f"metric '{name}': the model is unloaded, or has no server")
+            registry.declare(MetricSpec(_KINDS[kind], name, description, {}, None, strict))
+
+    def release(self, metric: Metric) -> None:
+        """Give back a metric before the model ends: with the last of those who asked for it, it goes.
+
+        It may be called in a ``__del__``. One that others still use stays, and this object with it.
+        """
+        self._given_back.append(metric)
+        try:
+            with self._locked():
+                pass
+        except InternalError:
+            return  # in a __del__ while metrics are made on this thread: whoever holds the lock next does it
 
     def close(self) -> None:
         """Delete them all: the model is gone."""
@@ -187,6 +231,23 @@ class Metrics:
             for metric in metrics:
                 assert registry is not None
                 registry.remove(metric.name, metric._series)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[MetricRegistry | None]:
+        """Hold the lock, with all deleted that was given back."""
+        with _exclusive:
+            while self._given_back:
+                self._drop(self._given_back.popleft())
+            yield self._registry
+
+    def _drop(self, metric: Metric) -> None:
+        key = metric.name, frozenset(metric.labels.items())
+        if self._registry is None or self._metrics.get(key) is not metric:
+            return
+        self._asked[key] -= 1
+        if self._asked[key] == 0:
+            del self._asked[key], self._metrics[key]
+            self._registry.remove(metric.name, metric._series)
 
     def _labels(self, labels: Mapping[str, str] | None, *, shared: bool) -> dict[str, str]:
         given = {str(key): str(value) for key, value in (labels or {}).items()}
@@ -199,31 +260,20 @@ class Metrics:
         description: str,
         labels: dict[str, str],
         buckets: tuple[float, ...] | None = None,
+        *,
+        strict: bool,
     ) -> AnyMetric:
-        _check_names(name, labels)
+        check_names(name, labels, strict=strict)
         key = name, frozenset(labels.items())
-        with _exclusive:
-            if self._registry is None:
+        with self._locked() as registry:
+            if registry is None:
                 raise InternalError(f"metric '{name}': the model is unloaded, or has no server")
             metric = self._metrics.get(key)
-            spec = MetricSpec(_KINDS[cls], name, description, labels, buckets)
+            spec = MetricSpec(_KINDS[cls], name, description, labels, buckets, strict)
             if metric is None:
-                metric = cls(name, labels, self._registry.add(spec))
+                metric = cls(name, labels, registry.add(spec))
                 self._metrics[key] = metric
-            self._registry.check(spec)
+            registry.check(spec)
             assert isinstance(metric, cls)
+            self._asked[key] += 1
             return metric
-
-
-def _check_names(name: str, labels: Mapping[str, str]) -> None:
-    if not _NAME.fullmatch(name):
-        raise InternalError(f"metric '{name}': a name has letters, digits, _ and :, and no digit first")
-    if name.startswith(_TRITONS):
-        raise InternalError(f"metric '{name}': names that begin with {_TRITONS} are Triton's own")
-    for label, value in labels.items():
-        if not _LABEL.fullmatch(label) or label == "le":
-            raise InternalError(
-                f"metric '{name}': '{label}' is no name for a label; use letters, digits and _"
-            )
-        if "\0" in value:
-            raise InternalError(f"metric '{name}': the label {label}={value!r} holds a NUL")

@@ -48,16 +48,16 @@ class TritonStore:
         ]
         kind = lib.TRITONSERVER_PARAMETER_STRING
         parameters = [lib.TRITONSERVER_ParameterNew(key, kind, text) for key, text in texts]
-        args = self._histogram_args(spec.buckets) if spec.buckets else ffi.NULL
+        args = ffi.NULL if spec.buckets is None else self._histogram_args(spec.buckets)
         out = ffi.new("TRITONSERVER_Metric **")
         given = ffi.new("TRITONSERVER_Parameter *[]", parameters)
         where = out, family, ffi.cast("const TRITONSERVER_Parameter **", given), len(parameters)
         try:
             # By its old name where it can be: an old Triton has no other.
             api.check(
-                lib.TRITONSERVER_MetricNewWithArgs(*where, args)
-                if spec.buckets
-                else lib.TRITONSERVER_MetricNew(*where)
+                lib.TRITONSERVER_MetricNew(*where)
+                if spec.buckets is None
+                else lib.TRITONSERVER_MetricNewWithArgs(*where, args)
             )
         finally:
             for parameter in parameters:

@@ -8,7 +8,8 @@ import threading
 import numpy as np
 import pytest
 
-from triton_backend_sdk import InternalError, InvalidArgError, TritonError
+from triton_backend_sdk import Counter, Gauge, Histogram, InternalError, InvalidArgError, TritonError
+from triton_backend_sdk.metrics import _exclusive
 from triton_backend_sdk.testing.core import TritonCore
 from triton_backend_sdk.tools.build import build_backend
 
@@ -326,3 +327,90 @@ def test_threads_count_while_models_come_and_go(measured):
         thread.join()
     assert kept[-1].state.asked.value == before + 20000
     assert faults == []
+
+
+def test_a_metric_goes_with_the_last_that_asked_for_it(measured):
+    served = measured(
+        "kept = []\n"
+        + COUNTS.replace("model.state.asked = ", "kept.append(model); model.state.asked = ")
+        % {"name": "tb_release"}
+    )
+    (model,) = served.module.kept
+    metrics, first = model.metrics, model.state.asked
+    assert metrics.counter("tb_release", "", labels={"step": "all"}) is first
+    first.increment()
+    metrics.release(first)
+    assert list(lines(served, "tb_release").values()) == [1]
+    metrics.release(first)
+    assert lines(served, "tb_release") == {}
+    with pytest.raises(InternalError, match="is gone"):
+        first.increment()
+    metrics.release(first)  # once more does no harm
+    again = metrics.counter("tb_release", "", labels={"step": "all"})
+    metrics.release(first)
+    again.increment(3)
+    assert list(lines(served, "tb_release").values()) == [3]
+    served.core.unload(served.name)
+    metrics.release(again)
+    assert lines(served, "tb_release") == {}
+
+
+def test_one_that_is_not_strict_may_have_labels_and_buckets_of_its_own(measured):
+    served = measured(
+        COUNTS % {"name": "tb_strict"}
+        + "\nkept = []\n@hookimpl\ndef initialize(instance): kept.append(instance.model)\n"
+    )
+    (model,) = served.module.kept
+    metrics = model.metrics
+    metrics.counter("tb_strict", "", labels={"other": "x"}, shared=True, strict=False).increment()
+    assert sorted(lines(served, "tb_strict").values()) == [0, 1]
+    metrics.histogram("tb_strict_h", "", buckets=[1], strict=False)
+    metrics.histogram("tb_strict_h", "", buckets=[], labels={"no": "buckets"}, strict=False).observe(1)
+    assert sorted(lines(served, "tb_strict_h_count").values()) == [0, 1]
+    metrics.gauge("nv_trt_llm_request_metrics", "", strict=False).set(2)
+    assert list(lines(served, "nv_trt_llm_request_metrics").values()) == [2]
+    for name in ("nv_inference_count", "nv_gpu_utilization", "nv_cache_num_hits_per_model"):
+        with pytest.raises(InternalError, match="Triton's own"):
+            metrics.counter(name, "", strict=False)
+    with pytest.raises(InternalError, match="cannot be a gauge"):
+        metrics.gauge("tb_strict", "", strict=False)
+
+
+def test_a_family_can_be_declared_before_its_metrics(measured):
+    served = measured(
+        COUNTS % {"name": "tb_declare"}
+        + "\nkept = []\n@hookimpl\ndef initialize(instance): kept.append(instance.model)\n"
+    )
+    (model,) = served.module.kept
+    metrics = model.metrics
+    served.infer(X)
+    metrics.declare(Counter, "tb_declare", "")
+    assert list(lines(served, "tb_declare").values()) == [1]
+    metrics.declare(Gauge, "tb_declared", "The first")
+    assert lines(served, "tb_declared") == {}
+    metrics.gauge("tb_declared", "The second")
+    assert "# HELP tb_declared The first" in served.core.metrics_text()
+    for kind in (Gauge, Histogram):
+        with pytest.raises(InternalError, match="Family name already exists with different type"):
+            metrics.declare(kind, "tb_declare", "")
+    with pytest.raises(InternalError, match="a name has letters"):
+        metrics.declare(Counter, "tb declare", "")
+    served.core.unload(served.name)
+    with pytest.raises(InternalError, match="the model is unloaded"):
+        metrics.declare(Counter, "tb_declare", "")
+
+
+def test_a_del_that_runs_while_metrics_are_made_gives_back_later(measured):
+    served = measured(
+        COUNTS % {"name": "tb_del"}
+        + "\nkept = []\n@hookimpl\ndef initialize(instance): kept.append(instance.model)\n"
+    )
+    (model,) = served.module.kept
+    metrics = model.metrics
+    doomed = metrics.gauge("tb_del_gauge", "")
+
+    with _exclusive:
+        metrics.release(doomed)
+    assert len(lines(served, "tb_del_gauge")) == 1
+    metrics.counter("tb_del_other", "")
+    assert lines(served, "tb_del_gauge") == {}

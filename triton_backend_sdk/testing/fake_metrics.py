@@ -62,15 +62,23 @@ class FakeStore:
     def __init__(self) -> None:
         #: The metrics that are there, by family.
         self.families: dict[str, list[FakeSeries]] = {}
+        #: A name keeps its kind, as in Triton.
+        self._kinds: dict[str, MetricKind] = {}
 
     def new_family(self, kind: MetricKind, name: str, description: str) -> Any:
-        """Make a family."""
-        self.families[name] = []
+        """Make a family, or give the one of that name.
+
+        :raises InvalidArgError: it was of another kind before.
+        """
+        if self._kinds.setdefault(name, kind) is not kind:
+            raise InvalidArgError("Family name already exists with different type")
+        self.families.setdefault(name, [])
         return kind, name
 
     def delete_family(self, family: Any) -> None:
-        """Forget a family."""
-        del self.families[family[1]]
+        """Forget a family, unless another handle of it has metrics."""
+        if all(series.deleted for series in self.families.get(family[1], [])):
+            self.families.pop(family[1], None)
 
     def new_series(self, family: Any, spec: MetricSpec) -> FakeSeries:
         """Make a metric."""
@@ -83,8 +91,12 @@ class FakeStore:
 
         :raises KeyError: there is none, or more than one.
         """
-        found = [one for one in self.families.get(name, []) if labels.items() <= one.labels.items()]
+        found = [
+            one
+            for one in self.families.get(name, [])
+            if labels.items() <= one.labels.items() and not one.deleted
+        ]
         if len(found) != 1:
-            known = [one.name for series in self.families.values() for one in series]
+            known = [one.name for series in self.families.values() for one in series if not one.deleted]
             raise KeyError(f"{len(found)} metrics {name} with {dict(labels)}; there are {known}")
         return found[0]
