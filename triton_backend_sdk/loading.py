@@ -17,6 +17,14 @@ from triton_backend_sdk.errors import NotFoundError
 _Signature = frozenset[tuple[str, int, int]]
 
 
+def built(directory: Path) -> Path:
+    """Give the folder that ``tbsdk build`` wrote for the backend that Triton found in a directory.
+
+    A backend may be a model.py alone: Triton then opens libtriton_python.so for it, from the folder beside.
+    """
+    return directory if (directory / "tbsdk.conf").is_file() else directory.parent / "python"
+
+
 class PluginPackage:
     """The package of one backend: a folder NAME/ with plugin.py in it."""
 

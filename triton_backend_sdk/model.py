@@ -30,7 +30,7 @@ class Backend:
     name: str
     #: What ``--backend-config=<name>,<key>=<value>`` gave, by key.
     config: dict[str, str]
-    #: Where libtriton_<name>.so and the package lie.
+    #: Where libtriton_<name>.so and the package lie; or model.py, where that is all the backend there is.
     directory: Path
     #: Yours: what its models share.
     state: Any = field(default_factory=SimpleNamespace)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pluggy
 
-from triton_backend_sdk import attributes, failure, tracing, triton_log
+from triton_backend_sdk import attributes, failure, loading, tracing, triton_log
 from triton_backend_sdk._ffi.api import Api
 from triton_backend_sdk.batcher import ModelBatcher
 from triton_backend_sdk.caretaker import Caretaker
@@ -128,11 +128,12 @@ class Runtime:
         config = api.backend_config(handle).get("cmdline", {})
         name = api.text(lib.TRITONBACKEND_BackendName, handle)
         directory = Path(api.path(lib.TRITONBACKEND_BackendArtifacts, handle))
-        settings = attributes.read_settings(directory)
+        home = loading.built(directory)
+        settings = attributes.read_settings(home)
         attributes.set_policy(api, handle, settings)
         self._backends[api.address(handle)] = _LoadedBackend(
             Backend(name, config, directory, _api=api, _handle=handle),
-            PluginPackage(name, directory),
+            PluginPackage(name if home == directory else home.name, home),
             settings,
         )
 

@@ -13,16 +13,22 @@ void tb_stop_interpreter(void);
 
 static atomic_int backends;
 
+// One library may be several backends: each that is a model.py alone is served by libtriton_python.so. A backend's state
+// says that it was initialized, as Triton calls Finalize also where that failed.
 static TRITONSERVER_Error* initialize(TRITONBACKEND_Backend* backend)
 {
   TRITONSERVER_Error* error = tb_py_initialize(backend);
-  if (error == NULL) atomic_fetch_add(&backends, 1);
-  return error;
+  if (error != NULL) return error;
+  atomic_fetch_add(&backends, 1);
+  return TRITONBACKEND_BackendSetState(backend, &backends);
 }
 
 static TRITONSERVER_Error* finalize(TRITONBACKEND_Backend* backend)
 {
-  TRITONSERVER_Error* error = tb_py_finalize(backend);
+  void* state = NULL;
+  TRITONSERVER_Error* error = TRITONBACKEND_BackendState(backend, &state);
+  if (error != NULL || state == NULL) return error;
+  error = tb_py_finalize(backend);
   if (atomic_fetch_sub(&backends, 1) == 1) tb_stop_interpreter();
   return error;
 }

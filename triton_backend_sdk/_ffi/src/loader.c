@@ -13,7 +13,6 @@
 #define EXPORT __attribute__((visibility("default")))
 
 static const tb_entries* entries;
-static bool initialized;
 static char directory[4096];
 static char conf[16384];
 static char message[16384];
@@ -110,17 +109,13 @@ static TRITONSERVER_Error* unavailable(void)
 EXPORT TRITONSERVER_Error* TRITONBACKEND_Initialize(TRITONBACKEND_Backend* backend)
 {
   if (entries == NULL && !load()) return unavailable();
-  TRITONSERVER_Error* error = entries->initialize(backend);
-  initialized = error == NULL;
-  return error;
+  return entries->initialize(backend);
 }
 
 // Triton also calls it when Initialize has failed.
 EXPORT TRITONSERVER_Error* TRITONBACKEND_Finalize(TRITONBACKEND_Backend* backend)
 {
-  if (!initialized) return NULL;
-  initialized = false;
-  return entries->finalize(backend);
+  return entries == NULL ? NULL : entries->finalize(backend);
 }
 
 // Asked for after Initialize, and only when that succeeded.
