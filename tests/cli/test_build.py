@@ -1,6 +1,7 @@
 import shutil
 import time
 
+import click
 import numpy as np
 import pytest
 
@@ -87,3 +88,70 @@ def test_what_was_built_works_without_its_project(project, tmp_path, tritonserve
 
     answer = infer(server.http_url, "http", "scale", {"IN": np.float32([[1, 2, 3]])})
     assert answer.outputs["OUT"].tolist() == [[2, 4, 6]]
+
+
+def test_compat_needs_no_project(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    run(["build", "--compat"])
+
+    target = tmp_path / "build" / "backends" / "python_inprocess"
+    assert (target / "libtriton_python_inprocess.so").is_file()
+    assert (target / "python_inprocess" / "plugin.py").is_file()
+    printed = capsys.readouterr().out
+    assert 'change one line:\n  backend: "python_inprocess"\n' in printed
+    assert f"  cp -r {target} /opt/tritonserver/backends/\n" in printed
+
+
+def test_compat_in_the_stock_backends_place(tmp_path, capsys):
+    run(["build", "--compat", "--name", "python", "-o", str(tmp_path)])
+
+    assert (tmp_path / "python" / "libtriton_python.so").is_file()
+    assert (tmp_path / "python" / "python" / "plugin.py").is_file()
+    printed = capsys.readouterr().out
+    assert "no config changes" in printed
+    assert f"tritonserver --backend-directory={tmp_path} --model-repository=REPOSITORY" in printed
+    assert "cp -r" not in printed  # it would mix with the stock one
+
+
+def test_the_stock_backend_is_not_overwritten(tmp_path):
+    stock = tmp_path / "python"
+    stock.mkdir()
+    for name in ("libtriton_python.so", "triton_python_backend_stub", "triton_python_backend_utils.py"):
+        (stock / name).write_text("stock")
+
+    with pytest.raises(HandledError, match="holds Triton's own Python backend") as caught:
+        run(["build", "--compat", "--name", "python", "-o", str(tmp_path)])
+
+    assert f"mv {stock} {stock}.stock" in str(caught.value.next_step)
+    assert {path.read_text() for path in stock.iterdir()} == {"stock"}
+    stock.rename(tmp_path / "python.stock")
+    assert run(["build", "--compat", "--name", "python", "-o", str(tmp_path)]) == 0
+    assert run(["build", "--compat", "--name", "python", "-o", str(tmp_path)]) == 0  # over its own it may
+
+
+def test_what_somebody_else_put_there_is_not_overwritten(tmp_path):
+    (tmp_path / "python_inprocess").mkdir()
+    (tmp_path / "python_inprocess" / "libtriton_python_inprocess.so").write_text("theirs")
+
+    with pytest.raises(HandledError, match="was not made by tbsdk build"):
+        run(["build", "--compat", "-o", str(tmp_path)])
+
+    assert (tmp_path / "python_inprocess" / "libtriton_python_inprocess.so").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("json", "standard library"), ("My-One", "small letters"), ("numpy", "installed package")],
+)
+def test_names_that_compat_cannot_have(tmp_path, name, why):
+    with pytest.raises(HandledError, match=why) as caught:
+        run(["build", "--compat", "--name", name, "-o", str(tmp_path)])
+
+    assert "leave --name out" in str(caught.value.next_step)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_project_has_its_name(project):
+    with pytest.raises(click.UsageError, match="--name belongs to --compat"):
+        run(["build", str(project), "--name", "other"])

@@ -35,10 +35,7 @@ def build_backend(
     """
     target = out / project.name
     library = target / f"libtriton_{project.name}.so"
-    if target.exists() and not library.is_file() and any(target.iterdir()):
-        raise HandledError(
-            f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it"
-        )
+    _refuse_to_overwrite(target)
     attributes, batcher = backend_settings(project), wants_batcher(project)
     libpython, libdir = find_libpython()
     try:
@@ -47,8 +44,8 @@ def build_backend(
         raise HandledError(str(error), "run `tbsdk doctor` to see all that is missing") from error
     progress(f"writing {target}")
     target.mkdir(parents=True, exist_ok=True)
-    _copy(shim.loader, library)
     _copy(shim.native, target / _VENDORED / shim.native.name)
+    _copy(shim.loader, library)
     _mirror(SDK, target / _VENDORED, RUNTIME, keep=(shim.native.name,))
     _place_package(project.package, target / project.name, link)
     _place_batcher(target / BATCHER, library.name, batcher)
@@ -87,6 +84,18 @@ def find_libpython() -> tuple[str, Path]:
         + ", ".join(filter(None, places)),
         f"apt-get install libpython{version}, or use a Python that was configured with --enable-shared",
     )
+
+
+def _refuse_to_overwrite(target: Path) -> None:
+    if (target / _VENDORED).is_dir() or not target.exists() or not any(target.iterdir()):
+        return
+    if (target / "triton_python_backend_utils.py").is_file():
+        raise HandledError(
+            f"{target} holds Triton's own Python backend, which is never overwritten",
+            f"put it aside (mv {target} {target}.stock) and build again; or take another -o, "
+            "and name that in tritonserver's --backend-directory",
+        )
+    raise HandledError(f"{target} exists and was not made by tbsdk build", "choose another -o, or remove it")
 
 
 def _place_batcher(link: Path, library: str, wanted: bool) -> None:

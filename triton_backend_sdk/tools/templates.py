@@ -90,7 +90,7 @@ def check_name(name: str) -> None:
 
     :raises HandledError: says why, and proposes a name.
     """
-    reason = _fault(name)
+    reason = fault(name)
     if reason:
         raise HandledError(f"{name!r} cannot name a backend: {reason}", f"tbsdk new {propose(name)}")
 
@@ -99,13 +99,13 @@ def propose(name: str) -> str:
     """Give a usable name that is close to an unusable one."""
     stem = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     for proposal in () if not stem else (stem, f"my_{stem}", f"{stem}_backend"):
-        if not _fault(proposal):
+        if not fault(proposal):
             return proposal
     return STOCK_NAME
 
 
-def _fault(name: str) -> str | None:
-    """Say what is wrong with a name, or None."""
+def fault(name: str) -> str | None:
+    """Say what is wrong with a backend's name, or None."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         return "it takes small letters, digits and _, and starts with a letter"
     for reason, names in _TAKEN.items():
