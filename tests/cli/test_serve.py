@@ -18,9 +18,18 @@ from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.ports import choose_ports
 from triton_backend_sdk.tools.server import find_server
 
-from ..conftest import ECHO_MODELS, write_echo_project
+from ..conftest import ECHO_MODELS, tensors, write_echo_project
 
 ROOT = Path(__file__).parents[2]
+#: For the stock Python backend.
+DOUBLES = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        doubled = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() * 2 for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]) for array in doubled]
+"""
 TBSDK = [sys.executable, "-m", "triton_backend_sdk"]
 
 
@@ -202,3 +211,41 @@ def test_a_port_flag_after_the_dashes_is_refused(project):
     with pytest.raises(HandledError, match="--http-port is chosen here") as caught:
         run(["serve", str(project.root), "--", "--http-port=1"])
     assert "before the --" in str(caught.value.next_step)
+
+
+def test_a_model_py_is_served_as_it_is(serve, tmp_path):
+    version = tmp_path / "models" / "doubles" / "1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(DOUBLES)
+    (version.parent / "config.pbtxt").write_text('backend: "python"\n' + tensors({"": "TYPE_FP32"}))
+
+    one = serve("--compat", tmp_path / "models")
+
+    one.wait_for("built python_inprocess, starting tritonserver")
+    one.wait_for("  model    doubles version 1  READY")
+    curl = subprocess.run(
+        shlex.split(one.wait_for("curl -s")), capture_output=True, text=True, check=True, timeout=30
+    )
+    assert json.loads(curl.stdout)["outputs"][0]["data"] == [2.0, 4.0, 6.0]
+    one.process.send_signal(signal.SIGINT)
+    assert one.end() == 0
+    assert one.lines[-1] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("folder", "advice"),
+    [
+        ("models", "name the folder that holds MODEL/1/model.py"),
+        ("repository/doubles", "it looks like a model; "),
+    ],
+)
+def test_no_model_py_is_told_before_anything_is_built(tmp_path, folder, advice):
+    version = tmp_path / "repository" / "doubles" / "1"
+    version.mkdir(parents=True)
+    (version / "model.py").touch()
+
+    with pytest.raises(HandledError, match=r"looked for MODEL/1/model\.py") as caught:
+        run(["serve", "--compat", str(tmp_path / folder), "-o", str(tmp_path / "out")])
+
+    assert advice in str(caught.value.next_step)
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import click
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from triton_backend_sdk.cli import console
 from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.compat import NAME, build_compat
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.examples import curl_line, infer_line
 from triton_backend_sdk.tools.metadata import ModelMetadata
@@ -45,6 +47,7 @@ Examples:
   tbsdk serve path/to/mybackend --http-port 9000
   tbsdk serve -- --log-verbose=1 --model-control-mode=explicit --load-model=mybackend
   tbsdk serve -- --exit-on-error=false    models that fail do not stop the others
+  tbsdk serve --compat path/to/models     models of the stock Python backend, in process
 """,
 )
 @click.argument("project", type=click.Path(path_type=Path), default=".")
@@ -56,7 +59,12 @@ Examples:
     "--output",
     "build_dir",
     type=click.Path(path_type=Path),
-    help="Where to build.  [default: PROJECT/build/serve]",
+    help="Where to build.  [default: PROJECT/build/serve; with --compat a passing folder]",
+)
+@click.option(
+    "--compat",
+    is_flag=True,
+    help="PROJECT is a model repository of the stock Python backend, served as it is.",
 )
 @click.option("--http-port", type=int, help="[default: 8000, or a free one where that is taken]")
 @click.option("--grpc-port", type=int, help="[default: 8001, likewise]")
@@ -68,6 +76,7 @@ def command(
     project: Path,
     server: Path | None,
     build_dir: Path | None,
+    compat: bool,
     http_port: int | None,
     grpc_port: int | None,
     metrics_port: int | None,
@@ -77,37 +86,65 @@ def command(
     The server listens on 127.0.0.1, serves the project's model_repository and runs the project's own files,
     not a copy; start it again after an edit, since a loaded model keeps its code. Ctrl-C stops it; a second
     Ctrl-C does not wait for requests in flight.
+
+    With --compat there is no project: models of the stock Python backend run as they are, but in the
+    server's process; those of the server's other backends run beside them.
     """
-    found = Project.find(project)
-    _check_repository(found)
+    found = None if compat else Project.find(project)
+    repository = _check_models(project) if found is None else _check_repository(found)
     installation = find_server(server)
-    out = build_dir or found.root / "build" / "serve"
-    with console.err.status("building") as status:
-        build_backend(found, out, link=True, progress=status.update)
-    console.say(
-        f"built {found.name}, starting tritonserver {installation.version or ''} ({installation.origin})"
-    )
-    triton = TritonServer(
-        found.model_repository,
-        backend_directory=out,
-        server=installation,
-        http_port=_port("http", http_port),
-        grpc_port=_port("grpc", grpc_port),
-        metrics_port=_port("metrics", metrics_port),
-        extra_args=flags,
-        on_line=_log,
-    )
-    with _stop_on_sigterm():
+    with _stop_on_sigterm(), _out(found, build_dir) as folder:
+        out = Path(folder)
+        with console.err.status("building") as status:
+            if found is None:
+                build_compat(out, installation.backends, progress=status.update)
+            else:
+                build_backend(found, out, link=True, progress=status.update)
+        built = NAME if found is None else found.name
+        console.say(
+            f"built {built}, starting tritonserver {installation.version or ''} ({installation.origin})"
+        )
+        triton = TritonServer(
+            repository,
+            backend_directory=out,
+            server=installation,
+            http_port=_port("http", http_port),
+            grpc_port=_port("grpc", grpc_port),
+            metrics_port=_port("metrics", metrics_port),
+            extra_args=flags,
+            on_line=_log,
+        )
         _run(triton)
 
 
-def _check_repository(project: Project) -> None:
+def _out(project: Project | None, build_dir: Path | None) -> contextlib.AbstractContextManager[Path | str]:
+    if build_dir is not None:
+        return contextlib.nullcontext(build_dir)
+    if project is not None:
+        return contextlib.nullcontext(project.root / "build" / "serve")
+    return TemporaryDirectory(prefix="tbsdk-serve-")
+
+
+def _check_models(repository: Path) -> Path:
+    """Refuse a folder that is no model repository, before a server says it in other words."""
+    if any(repository.glob("*/*/*.py")) or any(repository.glob("*/config.pbtxt")):
+        return repository
+    next_step = "name the folder that holds MODEL/1/model.py"
+    if any(repository.glob("*/*.py")) or (repository / "config.pbtxt").is_file():
+        next_step = (
+            f"it looks like a model; its repository is the folder above: {repository.resolve().parent}"
+        )
+    raise HandledError(f"no models to serve in {repository}: looked for MODEL/1/model.py", next_step)
+
+
+def _check_repository(project: Project) -> Path:
     if not project.model_repository.is_dir():
         raise HandledError(
             f"{project.name} has no models to serve: there is no folder {project.model_repository}",
             f"write {project.model_repository.name}/{project.name}/config.pbtxt, which says "
             f'`backend: "{project.name}"`, and a folder 1 beside it',
         )
+    return project.model_repository
 
 
 def _run(triton: TritonServer) -> None:
