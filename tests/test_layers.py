@@ -29,7 +29,7 @@ ORDER = [
     "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker", "sender_watch", "watchdog", "loading",
     "plugins", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
-    "python_backend", "python_backend.pb_error", "python_backend.owner", "python_backend.tensor", "python_backend.infer_response",
+    "python_backend", "python_backend.model_file", "python_backend.pb_error", "python_backend.owner", "python_backend.tensor", "python_backend.infer_response",
     "python_backend.response_sender", "python_backend.infer_request", "python_backend.utils_module",
     "python_backend.execution", "python_backend.plugin",
 ]  # fmt: skip

@@ -9,9 +9,10 @@ import threading
 from types import ModuleType
 from typing import Any
 
-from triton_backend_sdk import InternalError, ModelInstance, NotFoundError, Request, hookimpl
+from triton_backend_sdk import InternalError, ModelInstance, Request, TritonError, hookimpl
 from triton_backend_sdk.python_backend import utils_module
 from triton_backend_sdk.python_backend.execution import Execution
+from triton_backend_sdk.python_backend.model_file import model_file
 from triton_backend_sdk.python_backend.owner import PythonModel
 from triton_backend_sdk.python_backend.pb_error import told
 
@@ -39,6 +40,8 @@ class PythonBackend:
                     self._model.initialize(_arguments(instance))
         except BaseException as error:
             owner.close()
+            if isinstance(error, TritonError):
+                raise
             raise InternalError(told(error)) from None
         self._call = Execution(owner, self._execute)
 
@@ -65,9 +68,7 @@ class PythonBackend:
 
 
 def _load(owner: PythonModel) -> ModuleType:
-    path = owner.model.version_directory / "model.py"
-    if not path.is_file():
-        raise NotFoundError(f"Python model file not found in '{path}'")
+    path = model_file(owner.model)
     name = f"{owner.name}@{next(_numbers)}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
