@@ -95,8 +95,18 @@ class Stream:
         """Say whether the last response has come, or the call was cancelled."""
         raise NotImplementedError
 
-    def cancel(self) -> None:
-        """Ask the model to stop; the iteration ends. See TRITONSERVER_InferenceRequestCancel."""
+    def ended_bare(self) -> bool:
+        """Say whether the stream's end came by itself, after its last response or error.
+
+        See TRITONSERVER_RESPONSE_COMPLETE_FINAL.
+        """
+        raise NotImplementedError
+
+    def cancel(self, *, drain: bool = False) -> None:
+        """Ask the model to stop; the iteration ends. See TRITONSERVER_InferenceRequestCancel.
+
+        :param drain: let it go on until the model has ended it, such as with an error of code CANCELLED.
+        """
         raise NotImplementedError
 
     def __enter__(self) -> Stream:

@@ -25,6 +25,8 @@ class TritonError(Exception):
 
     #: Value of TRITONSERVER_Error_Code.
     code: ClassVar[int] = 1
+    #: Where a call raised it: the called model that answered so; "" where the call was refused.
+    model: str = ""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)

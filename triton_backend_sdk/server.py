@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from triton_backend_sdk.calls import Call, InferResponse, Stream
+    from triton_backend_sdk.trace import Trace
 
 #: Of a call's timeout, in seconds; three centuries fit the C side's nanoseconds.
 _LONGEST = 1e9
@@ -46,10 +47,17 @@ class CallOptions(TypedDict, total=False):
     sequence_end: bool
     #: Bits of RequestFlag, for those who have them already.
     flags: int
-    #: Where outputs should lie: a MemoryType, or (type, device). CPU memory if not given.
-    memory: MemoryType | tuple[MemoryType, int]
+    #: Where outputs should lie: a MemoryType, or (type, device); None: where the called model likes them to.
+    #: CPU memory if not given.
+    memory: MemoryType | tuple[MemoryType, int] | None
     #: The Request that the call is made for: its cancellation cancels the call, its trace gets a child.
     parent: Request | None
+    #: The request's own timeout in microseconds, which a queue policy may heed; it does not end the wait.
+    timeout_us: int
+    #: ``request.trace`` that gets the call as a child, without what else a parent means.
+    trace: Trace | None
+    #: Wait also where an event loop runs in this thread, which stands still meanwhile.
+    may_block: bool
 
 
 class Server(ServerControl):
@@ -141,8 +149,11 @@ def arguments(
     sequence_start: bool = False,
     sequence_end: bool = False,
     flags: int = 0,
-    memory: MemoryType | tuple[MemoryType, int] = MemoryType.CPU,
+    memory: MemoryType | tuple[MemoryType, int] | None = MemoryType.CPU,
     parent: Request | None = None,
+    timeout_us: int = 0,
+    trace: Trace | None = None,
+    may_block: bool = False,
 ) -> tuple[Any, ...]:
     """Give the options in the order of call_start.c."""
     if timeout is not None and not 0 < timeout <= _LONGEST:
@@ -154,17 +165,21 @@ def arguments(
     _check("correlation_id", correlation_id, int, str)
     flags = int(flags) | sequence_start * _SEQUENCE_START | sequence_end * _SEQUENCE_END
     where, device = memory if isinstance(memory, tuple) else (memory, 0)
+    wait_us = 0 if timeout is None else max(1, int(timeout * 1e6))
     return (
         outputs,
         None if parameters is None else dict(parameters),
         request_id,
         priority,
-        0 if timeout is None else max(1, int(timeout * 1e6)),
+        wait_us,
         correlation_id,
         flags,
-        MemoryType(where).value,
+        None if where is None else MemoryType(where).value,
         device,
         parent,
+        timeout_us or wait_us,
+        getattr(trace, "_request", None),
+        bool(may_block),
     )
 
 

@@ -45,12 +45,12 @@ class ServerControl:
     def load(
         self,
         name: str,
-        config: Mapping[str, Any] | None = None,
+        config: Mapping[str, Any] | str | None = None,
         files: Mapping[str, bytes] | None = None,
     ) -> None:
         """Load or reload a model, and wait for it. See TRITONSERVER_ServerLoadModelWithParameters.
 
-        :param config: stands in for the repository's config.pbtxt.
+        :param config: stands in for the repository's config.pbtxt: a dict, or its JSON.
         :param files: content by path below the model's directory, such as ``1/model.onnx``, which stand in
             for the whole directory; Triton wants ``config`` with them.
         :raises TritonError: it is not ready; the message holds the reason, the code is Triton's.
@@ -65,7 +65,8 @@ class ServerControl:
         keep, parameters = [], []
         try:
             if config is not None:
-                keep.append(ffi.new("char[]", json.dumps(config).encode()))
+                text = config if isinstance(config, str) else json.dumps(config)
+                keep.append(ffi.new("char[]", text.encode()))
                 kind = lib.TRITONSERVER_PARAMETER_STRING
                 parameters.append(lib.TRITONSERVER_ParameterNew(b"config", kind, keep[-1]))
             for path, content in (files or {}).items():

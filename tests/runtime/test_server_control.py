@@ -1,5 +1,7 @@
 """model.server: loading, unloading and looking at models, from a plugin."""
 
+import json
+
 import pytest
 
 from triton_backend_sdk.errors import TritonError, UnavailableError
@@ -66,6 +68,10 @@ def test_execute_loads_and_unloads_models(serve, act):
         config["max_batch_size"] = 7
         server.load(name, config)
         assert server.model_config(name)["max_batch_size"] == 7
+        server.load(name, json.dumps({**config, "max_batch_size": 6}))
+        assert server.model_config(name)["max_batch_size"] == 6
+        with pytest.raises(TritonError, match="poll"):
+            server.load(name, "{no json")
         server.load(
             "other",
             {"backend": name, "input": config["input"], "output": config["output"]},

@@ -249,7 +249,8 @@ def test_spans_of_coroutines_stay_with_their_requests(serve):
         assert spans == [f"{request_id}_START", f"{request_id}_END"]
 
 
-def test_a_call_is_a_child_of_the_span_s_trace(serve):
+@pytest.mark.parametrize("given", ["parent=request", "trace=request.trace"])
+def test_a_call_is_a_child_of_the_span_s_trace(serve, given):
     served = serve(
         """
         @hookimpl
@@ -260,10 +261,10 @@ def test_a_call_is_a_child_of_the_span_s_trace(serve):
                     return [Response({"OUT": request["IN"]})]
             with request.trace.span("outside"):
                 call = instance.model.server.infer(
-                    instance.model.name, {"IN": request["IN"]}, request_id="inner", parent=request
+                    instance.model.name, {"IN": request["IN"]}, request_id="inner", GIVEN
                 )
             return [Response({"OUT": call["OUT"]})]
-        """,
+        """.replace("GIVEN", given),
         extra="instance_group { kind: KIND_CPU count: 2 }",
     )
     trace = CoreTrace()

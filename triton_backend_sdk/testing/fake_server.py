@@ -171,9 +171,13 @@ class FakeStream(Stream):
         """See :meth:`Stream.done`."""
         return self._done
 
-    def cancel(self) -> None:
-        """See :meth:`Stream.cancel`."""
-        self._done = True
+    def ended_bare(self) -> bool:
+        """See :meth:`Stream.ended_bare`: a generator's end comes after its last response."""
+        return self._done
+
+    def cancel(self, *, drain: bool = False) -> None:
+        """See :meth:`Stream.cancel`; a function hears nothing of it."""
+        self._done = self._done or not drain
 
 
 def _responses(
@@ -187,6 +191,7 @@ def _responses(
         yield error
     except Exception as error:
         seen = from_code(*describe(error))
+        seen.model = model
         seen.__cause__ = error
         yield seen
 

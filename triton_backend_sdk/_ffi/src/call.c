@@ -100,6 +100,7 @@ static void on_response(TRITONSERVER_InferenceResponse* response, uint32_t flags
     call->count++;
   }
   call->final = final;
+  call->bare_end = final && response == NULL;
   TRITONSERVER_InferenceRequest* request = finished(call);
   bool wake = tb_call_ready(call);
   if (wake && call->mailbox != NULL) tb_mailbox_post(call->mailbox, call);
@@ -214,6 +215,13 @@ void tb_call_cancel(tb_call* call)
   }
   pthread_mutex_unlock(&call->lock);
   drop_parent(call);
+}
+
+void tb_call_stop(tb_call* call)
+{
+  pthread_mutex_lock(&call->lock);
+  if (!call->final && !call->cancelled && call->sent) tb_check(TRITONSERVER_InferenceRequestCancel(call->request), "cancelling a call");
+  pthread_mutex_unlock(&call->lock);
 }
 
 void tb_call_close(tb_call* call)

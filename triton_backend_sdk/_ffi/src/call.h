@@ -71,11 +71,14 @@ typedef struct tb_call {
   tb_result *first, *last;
   uint32_t count;  // of results that nobody has taken
   bool plain;      // one response is wanted, so only the final flag wakes
+  bool bare_end;   // the final flag came without a response
+  bool may_block;  // also where an event loop runs
   uint64_t deadline;  // in tb_now's time; 0: none
   char* model;
   int64_t version;
   const void* address;  // of the request that was sent
   TRITONSERVER_Server* server;
+  bool anywhere;  // outputs lie where the called model likes
   TRITONSERVER_MemoryType memory_type;
   int64_t memory_type_id;
   TRITONBACKEND_MemoryManager* manager;
@@ -95,6 +98,7 @@ typedef struct tb_call {
 tb_call* tb_call_new(TRITONSERVER_Server* server, const char* model, int64_t version, uint32_t inputs);  // NULL and a Python error
 bool tb_call_send(tb_call* call, TRITONSERVER_InferenceTrace* trace, bool wait);                         // false and a Python error
 void tb_call_cancel(tb_call* call);
+void tb_call_stop(tb_call* call);  // the model is asked to; what it still answers is waited for
 void tb_call_close(tb_call* call);  // with the GIL: Python lets go; cancels what is under way
 void tb_call_settle(tb_call* call);  // with the GIL: the inputs go if Triton has let go of them
 void tb_call_unref(tb_call* call);

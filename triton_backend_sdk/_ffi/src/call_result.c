@@ -13,28 +13,30 @@ static void buffer_drop(tb_buffer* buffer)
 }
 
 // From Triton's own pools, where the caller asked for memory that malloc has not.
-static bool from_pool(const tb_call* call, tb_buffer* buffer, size_t size)
+static bool from_pool(const tb_call* call, tb_buffer* buffer, size_t size, TRITONSERVER_MemoryType memory_type, int64_t memory_type_id)
 {
-  if (call->memory_type == TRITONSERVER_MEMORY_CPU || call->manager == NULL) return false;
-  TRITONSERVER_Error* error = TRITONBACKEND_MemoryManagerAllocate(call->manager, &buffer->data, call->memory_type, call->memory_type_id, size);
+  if (memory_type == TRITONSERVER_MEMORY_CPU || call->manager == NULL) return false;
+  TRITONSERVER_Error* error = TRITONBACKEND_MemoryManagerAllocate(call->manager, &buffer->data, memory_type, memory_type_id, size);
   if (error != NULL) {  // "preferred" is no more than that
     TRITONSERVER_ErrorDelete(error);
     return false;
   }
   buffer->manager = call->manager;
-  buffer->memory_type = call->memory_type;
-  buffer->memory_type_id = call->memory_type_id;
+  buffer->memory_type = memory_type;
+  buffer->memory_type_id = memory_type_id;
   return true;
 }
 
 static TRITONSERVER_Error* allocate(TRITONSERVER_ResponseAllocator* allocator, const char* name, size_t size, TRITONSERVER_MemoryType memory_type, int64_t memory_type_id,
   void* userp, void** data, void** data_userp, TRITONSERVER_MemoryType* actual_type, int64_t* actual_id)
 {
-  (void)allocator, (void)name, (void)memory_type, (void)memory_type_id;
+  (void)allocator, (void)name;
+  const tb_call* call = userp;
+  if (!call->anywhere) memory_type = call->memory_type, memory_type_id = call->memory_type_id;
   enum { HEADER = 64 };
   _Static_assert(sizeof(tb_buffer) <= HEADER, "the data behind it is aligned as the block is");
   tb_buffer header = {.refs = 1, .memory_type = TRITONSERVER_MEMORY_CPU};
-  bool pooled = from_pool(userp, &header, size);
+  bool pooled = from_pool(call, &header, size, memory_type, memory_type_id);
   void* block = NULL;
   if (size > SIZE_MAX - 2 * HEADER || posix_memalign(&block, HEADER, HEADER + (pooled ? 0 : size)) != 0) {
     if (pooled) tb_check(TRITONBACKEND_MemoryManagerFree(header.manager, header.data, header.memory_type, header.memory_type_id), "freeing an output buffer");

@@ -5,7 +5,7 @@
 // What server.py gives, in this order; a call without options ends with the inputs.
 typedef struct {
   PyObject *kind, *server, *manager, *model, *version, *inputs;
-  PyObject *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent;
+  PyObject *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent, *timeout_us, *trace, *may_block;
 } arguments;
 enum { BARE = 6, ARGUMENTS = sizeof(arguments) / sizeof(PyObject*) };
 
@@ -78,6 +78,7 @@ static bool set_numbers(tb_call* call, const arguments* given)
   TRITONSERVER_InferenceRequest* request = call->request;
   uint64_t priority = PyLong_AsUnsignedLongLong(given->priority);
   uint64_t timeout = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(given->timeout);  // us; 0: none
+  uint64_t timeout_us = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLongLong(given->timeout_us);  // the request's own
   unsigned long flags = PyErr_Occurred() ? 0 : PyLong_AsUnsignedLong(given->flags);
   const char* id = PyErr_Occurred() ? NULL : PyUnicode_AsUTF8(given->id);
   if (PyErr_Occurred()) return false;
@@ -85,12 +86,12 @@ static bool set_numbers(tb_call* call, const arguments* given)
   if (timeout != 0) call->deadline = tb_now() + timeout * 1000;
   TRITONSERVER_Error* error = *id ? TRITONSERVER_InferenceRequestSetId(request, id) : NULL;
   if (error == NULL && priority != 0) error = TRITONSERVER_InferenceRequestSetPriorityUInt64(request, priority);
-  if (error == NULL && timeout != 0) error = TRITONSERVER_InferenceRequestSetTimeoutMicroseconds(request, timeout);
+  if (error == NULL && timeout_us != 0) error = TRITONSERVER_InferenceRequestSetTimeoutMicroseconds(request, timeout_us);
   if (error == NULL && flags != 0) error = TRITONSERVER_InferenceRequestSetFlags(request, (uint32_t)flags);
   return error == NULL || tb_triton_raise(error) != NULL;
 }
 
-static bool set_parent(tb_call* call, PyObject* parent, TRITONSERVER_InferenceTrace** trace)
+static bool set_parent(tb_call* call, PyObject* parent)
 {
   if (Py_TYPE(parent) != tb_request_type) return parent == Py_None || tb_raise(tb_py.internal_error, "parent is the Request that the call is made for, not %R", parent) != NULL;
   tb_record* record = tb_request_record(parent);
@@ -98,6 +99,15 @@ static bool set_parent(tb_call* call, PyObject* parent, TRITONSERVER_InferenceTr
   tb_keep(&record->owner);
   tb_record_lend(&record->owner);
   call->parent = record;
+  return true;
+}
+
+// Of the request whose trace gets a child.
+static bool set_trace(PyObject* traced, TRITONSERVER_InferenceTrace** trace)
+{
+  if (Py_TYPE(traced) != tb_request_type) return true;
+  tb_record* record = tb_request_record(traced);
+  if (record == NULL) return false;
   TRITONSERVER_InferenceTrace* own = NULL;
   TRITONSERVER_Error* error = TRITONBACKEND_RequestTrace(record->request, &own);
   if (error == NULL && own != NULL) error = TRITONSERVER_InferenceTraceSpawnChildTrace(own, trace);
@@ -107,11 +117,14 @@ static bool set_parent(tb_call* call, PyObject* parent, TRITONSERVER_InferenceTr
 
 static bool set_options(tb_call* call, const arguments* given, TRITONSERVER_InferenceTrace** trace)
 {
-  call->memory_type = (TRITONSERVER_MemoryType)PyLong_AsLong(given->memory_type);
+  call->may_block = given->may_block == Py_True;
+  call->anywhere = given->memory_type == Py_None;
+  call->memory_type = call->anywhere ? TRITONSERVER_MEMORY_CPU : (TRITONSERVER_MemoryType)PyLong_AsLong(given->memory_type);
   call->memory_type_id = PyLong_AsLongLong(given->memory_type_id);
   call->manager = PyLong_AsVoidPtr(given->manager);
   return !PyErr_Occurred() && set_outputs(call->request, given->outputs) && set_parameters(call->request, given->parameters)
-    && set_correlation(call->request, given->correlation) && set_numbers(call, given) && set_parent(call, given->parent, trace);
+    && set_correlation(call->request, given->correlation) && set_numbers(call, given) && set_parent(call, given->parent)
+    && set_trace(given->trace == Py_None ? given->parent : given->trace, trace);
 }
 
 // Whoever runs the loop of this thread would wait for himself.
@@ -133,7 +146,7 @@ static bool in_event_loop(void)
 
 bool tb_call_may_block(const tb_call* call)
 {
-  if (!in_event_loop()) return true;
+  if (call->may_block || !in_event_loop()) return true;
   return tb_raise(tb_py.internal_error, "waiting for model '%s' here would block the event loop: await infer_async(), or iterate the stream with async for", call->model) != NULL;
 }
 

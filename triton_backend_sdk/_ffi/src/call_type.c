@@ -25,9 +25,23 @@ static void call_dealloc(call_object* self)
 
 // --- what came -------------------------------------------------------------------------------------------------------
 
-static PyObject* as_python(tb_result* result)
+// Who raised it is said: a call that Triton refuses raises the same classes.
+static PyObject* raise_answer(const tb_call* call, const tb_result* result)
 {
-  return result->error != NULL ? tb_raise_code(result->code, result->error) : tb_infer_response_new(result);
+  PyObject *type, *error, *traceback;
+  tb_raise_code(result->code, result->error);
+  PyErr_Fetch(&type, &error, &traceback);
+  PyErr_NormalizeException(&type, &error, &traceback);
+  PyObject* model = error ? PyUnicode_FromString(call->model) : NULL;
+  if (model == NULL || PyObject_SetAttrString(error, "model", model) != 0) PyErr_Clear();
+  Py_XDECREF(model);
+  PyErr_Restore(type, error, traceback);
+  return NULL;
+}
+
+static PyObject* as_python(const tb_call* call, tb_result* result)
+{
+  return result->error != NULL ? raise_answer(call, result) : tb_infer_response_new(result);
 }
 
 static PyObject* cancelled(const tb_call* call, const char* why)
@@ -52,7 +66,7 @@ static PyObject* plain_outcome(tb_call* call)
   uint32_t count = call->count;
   bool lost = call->lost;
   pthread_mutex_unlock(&call->lock);
-  if (count == 1 && !lost) return as_python(result);
+  if (count == 1 && !lost) return as_python(call, result);
   tb_call_cancel(call);
   if (lost) return PyErr_NoMemory();
   return tb_raise(tb_py.internal_error, "model '%s' gave %s, where infer() is for models that give one: it is decoupled, use stream()", call->model,
@@ -66,7 +80,7 @@ static PyObject* next_outcome(tb_call* call)
   tb_result* result = tb_call_take(call, &over);
   if (over) tb_call_settle(call);
   if (result == NULL) return call->lost ? PyErr_NoMemory() : NULL;
-  PyObject* outcome = as_python(result);
+  PyObject* outcome = as_python(call, result);
   tb_drop(&result->owner);
   return outcome;
 }
@@ -139,6 +153,26 @@ static PyObject* call_cancel(call_object* self, PyObject* unused)
   tb_call_cancel(self->call);
   tb_wait_end(self->call);
   Py_RETURN_NONE;
+}
+
+// cancel(drain=False) of a stream
+static PyObject* stream_cancel(call_object* self, PyObject* args, PyObject* kwargs)
+{
+  static char* keywords[] = {"drain", NULL};
+  int drain = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$p:cancel", keywords, &drain)) return NULL;
+  if (!drain) return call_cancel(self, NULL);
+  tb_call_stop(self->call);
+  Py_RETURN_NONE;
+}
+
+static PyObject* stream_ended_bare(call_object* self, PyObject* unused)
+{
+  (void)unused;
+  pthread_mutex_lock(&self->call->lock);
+  bool bare = self->call->bare_end;
+  pthread_mutex_unlock(&self->call->lock);
+  return PyBool_FromLong(bare);
 }
 
 static PyObject* call_done(call_object* self, PyObject* unused)
@@ -216,12 +250,13 @@ static PyObject* call_parent_cancelled(call_object* self, PyObject* unused)
 }
 
 #define SHARED \
-  {"cancel", (PyCFunction)call_cancel, METH_NOARGS, NULL}, {"done", (PyCFunction)call_done, METH_NOARGS, NULL}, {"_arm", (PyCFunction)call_arm, METH_VARARGS, NULL}, \
+  {"done", (PyCFunction)call_done, METH_NOARGS, NULL}, {"_arm", (PyCFunction)call_arm, METH_VARARGS, NULL}, \
     {"_disarm", (PyCFunction)call_disarm, METH_NOARGS, NULL}, {"_poll", (PyCFunction)call_poll, METH_NOARGS, NULL}, {"_watch", (PyCFunction)call_watch, METH_NOARGS, NULL}, \
     {"_parent_cancelled", (PyCFunction)call_parent_cancelled, METH_NOARGS, NULL}
 
-static PyMethodDef call_methods[] = {SHARED, {"result", (PyCFunction)(void (*)(void))call_result, METH_VARARGS | METH_KEYWORDS, NULL}, {0}};
-static PyMethodDef stream_methods[] = {SHARED, {0}};
+static PyMethodDef call_methods[] = {SHARED, {"cancel", (PyCFunction)call_cancel, METH_NOARGS, NULL}, {"result", (PyCFunction)(void (*)(void))call_result, METH_VARARGS | METH_KEYWORDS, NULL}, {0}};
+static PyMethodDef stream_methods[] = {SHARED, {"cancel", (PyCFunction)(void (*)(void))stream_cancel, METH_VARARGS | METH_KEYWORDS, NULL},
+  {"ended_bare", (PyCFunction)stream_ended_bare, METH_NOARGS, NULL}, {0}};
 
 static PyType_Slot call_slots[] = {{Py_tp_dealloc, call_dealloc}, {Py_tp_methods, call_methods}, {0}};
 static PyType_Slot stream_slots[] = {
