@@ -30,7 +30,9 @@ ORDER = [
     "plugins", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
     "python_backend", "python_backend.model_file", "python_backend.pb_error", "python_backend.owner", "python_backend.tensor", "python_backend.infer_response",
-    "python_backend.response_sender", "python_backend.infer_request", "python_backend.utils_module",
+    "python_backend.response_sender", "python_backend.infer_request",
+    "python_backend.datatypes", "python_backend.pb_model_config", "python_backend.pb_logger", "python_backend.pb_metrics",
+    "python_backend.arguments", "python_backend.readiness", "python_backend.environment", "python_backend.notices", "python_backend.utils_module",
     "python_backend.execution", "python_backend.plugin",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.

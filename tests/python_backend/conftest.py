@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runtime.conftest import FP32, Served, write_model
+from tests.runtime.conftest import FP32, Served, serve, write_model  # noqa: F401  a fixture
 from triton_backend_sdk.testing.core import TritonCore
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.project import Project

@@ -1,0 +1,69 @@
+"""What a user of the stock Python backend should know when a server or a model starts: one line each.
+
+Keys and parameters that mean nothing in the server's own process are taken; what cannot be had there is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from triton_backend_sdk import UnsupportedError
+from triton_backend_sdk.python_backend.environment import environment
+
+if TYPE_CHECKING:
+    from triton_backend_sdk import Model
+
+#: What the stock backend reads of ``--backend-config``.
+_STOCK_KEYS = (
+    "shm-default-byte-size",
+    "shm-growth-byte-size",
+    "shm-region-prefix-name",
+    "shm_message_queue_size",
+    "stub-timeout-seconds",
+    "thread-pool-size",
+)
+_CPU_ONLY = "FORCE_CPU_ONLY_INPUT_TENSORS"
+
+
+def backend_notices(config: Mapping[str, str]) -> list[str]:
+    """Give the lines for the log of a server that starts to serve Python models.
+
+    The values of the stock backend's keys are not checked: none has an effect here, so none can be wrong.
+    """
+    lines = [
+        "Python models run in the server's own process: one that crashes takes the server along; the stock "
+        "Python backend runs each in a process of its own"
+    ]
+    if given := [key for key in _STOCK_KEYS if key in config]:
+        lines.append(
+            f"{', '.join(given)}: of no use here, as there are no stub processes and no shared memory"
+        )
+    return lines
+
+
+def model_notices(model: Model) -> str | None:
+    """Give the one line for a model of which something cannot be had in process; None for most."""
+    found = [str(brought)] if (brought := environment(model)) is not None else []
+    if (count := _cpu_instances(model)) > 1:
+        found.append(
+            f"its {count} instances share one Python interpreter and take turns in Python code, while NumPy, "
+            "PyTorch and waiting go on beside; for CPU-bound Python code use the stock Python backend"
+        )
+    return f"model '{model.name}': {'; '.join(found)}" if found else None
+
+
+def force_cpu_inputs(model: Model) -> bool:
+    """Tell whether inputs are to be in CPU memory: FORCE_CPU_ONLY_INPUT_TENSORS, yes unless told otherwise.
+
+    :raises UnsupportedError: it is neither yes nor no.
+    """
+    value = model.parameters.get(_CPU_ONLY, "yes")
+    if value not in ("yes", "no"):
+        raise UnsupportedError(f"Incorrect value for {_CPU_ONLY}: {value}'")
+    return value == "yes"
+
+
+def _cpu_instances(model: Model) -> int:
+    groups = model.config.get("instance_group", [])
+    return sum(int(group.get("count", 1)) for group in groups if group.get("kind") == "KIND_CPU")
