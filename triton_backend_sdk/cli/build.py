@@ -10,10 +10,11 @@ import click
 from rich.filesize import decimal
 
 from triton_backend_sdk.cli import console
+from triton_backend_sdk.cli.compat import choose
+from triton_backend_sdk.cli.compat import options as compat_options
 from triton_backend_sdk.tools.build import build_backend
-from triton_backend_sdk.tools.compat import NAME, STOCK, compat_backend
+from triton_backend_sdk.tools.compat import STOCK
 from triton_backend_sdk.tools.installation import IMAGE_ROOT
-from triton_backend_sdk.tools.project import Project
 
 
 @click.command(
@@ -34,17 +35,14 @@ Examples:
     help="Where to write NAME/.  [default: PROJECT/build/backends]",
 )
 @click.option("--link", is_flag=True, help="Link the project's package instead of copying it.")
-@click.option("--compat", is_flag=True, help="No project: the backend that serves models with a model.py.")
-@click.option("--name", metavar="NAME", help="What --compat calls it.  [default: python_inprocess]")
+@compat_options
 def command(*, project: Path, output: Path | None, link: bool, compat: bool, name: str | None) -> None:
     """Build libtriton_NAME.so and the directory around it, as Triton wants it.
 
     It is bound to the Python that runs this command: the server needs the same minor version. No GPU, no
     Triton source and no network are needed; the C compiler runs once per Python, not once per project.
     """
-    if name and not compat:
-        raise click.UsageError("--name belongs to --compat; a project's pyproject.toml says its name.")
-    found = compat_backend(name or NAME) if compat else Project.find(project)
+    found = choose(project, compat, name)
     out = output or (Path.cwd() if compat else found.root) / "build" / "backends"
     start = time.perf_counter()
     with console.err.status("building") as status:

@@ -10,8 +10,16 @@ import click
 
 from triton_backend_sdk._version import __version__
 from triton_backend_sdk.cli import console
-from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION, STYLES, Image, sdk_checkout, write
-from triton_backend_sdk.tools.project import Project
+from triton_backend_sdk.cli.compat import choose
+from triton_backend_sdk.cli.compat import options as compat_options
+from triton_backend_sdk.tools.dockerfile import (
+    DEFAULT_VERSION,
+    STYLES,
+    Image,
+    build_words,
+    sdk_checkout,
+    write,
+)
 
 
 @click.command(
@@ -21,6 +29,7 @@ Examples:
   tbsdk dockerfile --style minimal --version 26.05
   tbsdk build -o build/backends
   tbsdk dockerfile --style stanza | docker build -t mybackend -f - build/backends
+  tbsdk dockerfile --compat --name python     for model.py files, no config changes
 """
 )
 @click.argument("project", type=click.Path(path_type=Path), default=".")
@@ -42,24 +51,33 @@ Examples:
 @click.option(
     "--base", metavar="IMAGE", help="The small image that minimal starts from, instead of NVIDIA's."
 )
+@compat_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it there.  [default: print it]")
 def command(
-    *, project: Path, version: str, style: str, full: str | None, base: str | None, output: Path | None
+    *,
+    project: Path,
+    version: str,
+    style: str,
+    full: str | None,
+    base: str | None,
+    compat: bool,
+    name: str | None,
+    output: Path | None,
 ) -> None:
     """Print a Dockerfile for a backend: tritonserver, the backend, and what it needs installed."""
     if base and style != "minimal":
         raise click.UsageError(
             "--base belongs to --style minimal; --full names the image of the other styles."
         )
-    found = Project.find(project)
-    image = Image(found.name, found.requirements, version, full, base)
+    found = choose(project, compat, name)
+    image = Image(found.name, found.requirements, version, full, base, compat)
     text = STYLES[style](image)
     if output is None:
         click.echo(text, nl=False)
     else:
         write(text, output)
         console.say(f"wrote {output}")
-    _advise(image, style, found.root)
+    _advise(image, style, Path.cwd() if compat else found.root)
 
 
 def _advise(image: Image, style: str, context: Path) -> None:
@@ -69,7 +87,8 @@ def _advise(image: Image, style: str, context: Path) -> None:
         console.say(
             f"note: the image has Python {image.python}, and what Python {python} builds does not load there:"
         )
-        console.say(f"  python{image.python} -m triton_backend_sdk build    # or take --style build")
+        command = shlex.join([f"python{image.python}", "-m", "triton_backend_sdk", *build_words(image)])
+        console.say(f"  {command}    # or take --style build")
     if (
         style != "stanza"
         and checkout

@@ -47,6 +47,8 @@ class Image:
     full: str | None = None
     #: The small image that ``minimal`` starts from, where it is not NVIDIA's of that release.
     base: str | None = None
+    #: The backend is the ready-made one, which needs no project; called python it replaces the stock one.
+    compat: bool = False
 
     def __post_init__(self) -> None:
         if not (self.name.isidentifier() and self.name.isascii()):
@@ -70,6 +72,16 @@ class Image:
         return next(python for since, python in _PYTHONS if self.version >= since)
 
     @property
+    def tag(self) -> str:
+        """What the image is called in the commands shown: a name of its own, as docker has a ``python``."""
+        return f"triton_{self.name}" if self.compat else self.name
+
+    @property
+    def built(self) -> str:
+        """Where the backend is built inside the image: not over the stock one."""
+        return "/src/build/backends" if self.compat else BACKENDS
+
+    @property
     def server(self) -> str:
         """The image that carries the server."""
         return self.full or f"{REGISTRY_IMAGE}:{self.version}-py3"
@@ -84,11 +96,11 @@ def render_build(image: Image) -> str:
     """Build the backend inside the image; the build context is the project."""
     return _text(
         _head(image, "built inside it, by its own Python, so that the two fit", "build"),
-        _commands(f"docker build -t {image.name} .", _run(image)),
+        _commands(f"docker build -t {image.tag} .", _run(image)),
         f"FROM {image.server} AS build\n" + _ALLOW_PIP,
-        _build("gcc", "libc6-dev", "libpython3-dev", "python3-pip"),
+        _build(image, "gcc", "libc6-dev", "libpython3-dev", "python3-pip"),
         f"FROM {image.server}\n" + _ALLOW_PIP,
-        _requirements(image),
+        _requirements(image) + _put_stock_aside(image),
         _copy_built(image),
     )
 
@@ -99,12 +111,13 @@ def render_stanza(image: Image) -> str:
     return _text(
         _head(image, f"built on your machine, which takes {python}", "stanza"),
         _commands(
-            "tbsdk build -o build/backends",
-            f"tbsdk dockerfile --style stanza | docker build -t {image.name} -f - build/backends",
+            shlex.join(["tbsdk", *build_words(image), "-o", "build/backends"]),
+            f"{shlex.join(['tbsdk', 'dockerfile', *_compat(image), '--style', 'stanza'])}"
+            f" | docker build -t {image.tag} -f - build/backends",
             _run(image),
         ),
         f"FROM {image.server}\n" + _ALLOW_PIP,
-        _requirements(image),
+        _requirements(image) + _put_stock_aside(image),
         f"COPY ./{image.name} {BACKENDS}/{image.name}",
     )
 
@@ -113,13 +126,13 @@ def render_minimal(image: Image) -> str:
     """Start from the image without a server, and add the bare server; the build context is the project."""
     return _text(
         _head(image, "with the bare server: none of Triton's own backends", "minimal"),
-        _commands(f"docker build -t {image.name} .", _run(image)),
+        _commands(f"docker build -t {image.tag} .", _run(image)),
         f"FROM {image.server} AS full",
         f"FROM {image.small} AS python\n" + _ALLOW_PIP,
         _apt("libpython3-dev", "python3", "python3-pip"),
         _requirements(image),
         "FROM python AS build",
-        _build("gcc", "libc6-dev"),
+        _build(image, "gcc", "libc6-dev"),
         "FROM python",
         "COPY --from=full /opt/tritonserver/bin /opt/tritonserver/bin\n"
         "COPY --from=full /opt/tritonserver/lib /opt/tritonserver/lib",
@@ -161,6 +174,15 @@ def sdk_checkout() -> Path | None:
     return folder if url.scheme == "file" and folder.is_dir() else None
 
 
+def build_words(image: Image) -> list[str]:
+    """Give the words after ``tbsdk`` that build the image's backend."""
+    return ["build", *_compat(image)]
+
+
+def _compat(image: Image) -> list[str]:
+    return ["--compat", "--name", image.name] if image.compat else []
+
+
 _MARK = "# Written by: tbsdk dockerfile"
 _ALLOW_PIP = (
     "# Ubuntu's pip wants a virtual environment; the Python inside Triton is the system's own.\n"
@@ -182,12 +204,12 @@ def _commands(*commands: str) -> str:
 
 def _run(image: Image) -> str:
     return (
-        f'docker run --rm -p 8000-8002:8000-8002 -v "$PWD/model_repository:/models" {image.name} '
+        f'docker run --rm -p 8000-8002:8000-8002 -v "$PWD/model_repository:/models" {image.tag} '
         "tritonserver --model-repository=/models"
     )
 
 
-def _build(*packages: str) -> str:
+def _build(image: Image, *packages: str) -> str:
     sdk = shlex.quote(f"triton-backend-sdk=={__version__}")
     return "\n".join(
         [
@@ -197,13 +219,19 @@ def _build(*packages: str) -> str:
             "# pip takes the SDK from the folder wheels/ of the project where it is there; to fill it:",
             "#   python3 -m pip wheel --no-deps -w wheels PATH_OF_THE_SDK",
             f"RUN python3 -m pip install --no-cache-dir --find-links wheels {sdk} \\",
-            f" && tbsdk build . -o {BACKENDS}",
+            f" && {shlex.join(['tbsdk', *build_words(image), '-o', image.built])}",
         ]
     )
 
 
 def _copy_built(image: Image) -> str:
-    return f"COPY --from=build {BACKENDS}/{image.name} {BACKENDS}/{image.name}"
+    return f"COPY --from=build {image.built}/{image.name} {BACKENDS}/{image.name}"
+
+
+def _put_stock_aside(image: Image) -> str:
+    if not (image.compat and image.name == "python"):
+        return ""
+    return f" \\\n && mv {BACKENDS}/python {BACKENDS}/python.stock"
 
 
 def _apt(*packages: str) -> str:
@@ -220,7 +248,8 @@ def _apt(*packages: str) -> str:
 
 def _requirements(image: Image) -> str:
     lines = [f"      {shlex.quote(requirement)}" for requirement in _merged(image.requirements)]
-    return " \\\n".join(["RUN python3 -m pip install --no-cache-dir", *lines])
+    note = "# What your model.py files import goes here too.\n" if image.compat else ""
+    return note + " \\\n".join(["RUN python3 -m pip install --no-cache-dir", *lines])
 
 
 def _merged(requirements: Sequence[str]) -> list[str]:
