@@ -23,17 +23,18 @@ _TRITONS_OWN = re.compile(
 def check_names(name: str, labels: Mapping[str, str], *, strict: bool) -> None:
     """Refuse what Prometheus does not take, or is Triton's.
 
-    :param strict: refuse all that begins with ``nv_``, not only what Triton has.
-    :raises InternalError: a name is wrong, or a label's value holds a NUL.
+    :param strict: refuse all that begins with ``nv_``, not only what Triton has; otherwise Triton itself says
+        which names there cannot be.
+    :raises InternalError: a name is wrong, or it or a label holds a NUL.
     """
-    if not _NAME.fullmatch(name):
+    if "\0" in name or (strict and not _NAME.fullmatch(name)):
         raise InternalError(f"metric '{name}': a name has letters, digits, _ and :, and no digit first")
     if (strict and name.startswith(_TRITONS)) or _TRITONS_OWN.fullmatch(name):
         raise InternalError(f"metric '{name}': names that begin with {_TRITONS} are Triton's own")
     for label, value in labels.items():
-        if not _LABEL.fullmatch(label) or label == "le":
+        if strict and (not _LABEL.fullmatch(label) or label == "le"):
             raise InternalError(
                 f"metric '{name}': '{label}' is no name for a label; use letters, digits and _"
             )
-        if "\0" in value:
+        if "\0" in label or "\0" in value:
             raise InternalError(f"metric '{name}': the label {label}={value!r} holds a NUL")

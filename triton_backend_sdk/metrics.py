@@ -157,7 +157,7 @@ class Metrics:
         :param shared: leave out the labels ``model`` and ``version``: all models that ask feed one metric.
         :param strict: refuse what Triton takes and a dashboard stumbles over: label names, or buckets, other
             than those of the family's first metric, and names that begin with ``nv_`` (Triton's own are
-            refused in any case).
+            refused in any case). Without it, what Triton does not take raises an error in its words.
         :raises InternalError: the process has the name with another kind, other label names or other
             buckets; or the name is none that Prometheus takes, or begins with ``nv_``, as Triton's own do.
         :raises UnsupportedError: this Triton was built without metrics.
@@ -193,7 +193,7 @@ class Metrics:
         :raises UnsupportedError: this Triton is too old for histograms.
         """
         bounds = tuple(float(bound) for bound in buckets)
-        if (strict and not bounds) or any(high <= low for low, high in itertools.pairwise(bounds)):
+        if strict and (not bounds or any(high <= low for low, high in itertools.pairwise(bounds))):
             raise InternalError(f"metric '{name}': buckets must ascend, and be at least one; got {bounds}")
         own = self._labels(labels, shared=shared)
         return self._get(Histogram, name, description, own, bounds, strict=strict)

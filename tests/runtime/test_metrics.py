@@ -395,6 +395,8 @@ def test_a_family_can_be_declared_before_its_metrics(measured):
             metrics.declare(kind, "tb_declare", "")
     with pytest.raises(InternalError, match="a name has letters"):
         metrics.declare(Counter, "tb declare", "")
+    with pytest.raises(InternalError, match="Invalid metric name"):
+        metrics.declare(Counter, "tb declare", "", strict=False)
     served.core.unload(served.name)
     with pytest.raises(InternalError, match="the model is unloaded"):
         metrics.declare(Counter, "tb_declare", "")
