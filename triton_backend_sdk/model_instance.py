@@ -31,6 +31,11 @@ class ModelInstance:
     model: Model
     #: Yours.
     state: Any = field(default_factory=SimpleNamespace)
+    #: Set it in ``initialize`` where the config does not say what the outputs are: they are sent with the
+    #: datatype and shape that they have, a Response may lack some, and those that the config does not know,
+    #: so that no client can ask for them, are left out. Elements of BYTES that are neither bytes nor str are
+    #: sent as ``str(element)``. What :meth:`Request.output` makes is still as the config says.
+    outputs_as_given: bool = False
     #: The SDK's own: Triton's functions and this object's handle; None without a server.
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)

@@ -235,6 +235,7 @@ class Runtime:
                 functools.partial(failure.describe, instance),
                 loaded.model.max_batch_size > 0,
                 loaded.model.decoupled,
+                instance.outputs_as_given,
                 tuple((spec.name, spec.dtype.c_value, spec.dims) for spec in loaded.model.outputs),
             )
             self._hot.place(address, next(iter(instance.host_policy), ""), wished)

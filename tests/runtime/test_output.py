@@ -280,3 +280,79 @@ def test_zero_copy_passthrough_of_raw_bytes_tensor(serve):
     data = b"\x02\x00\x00\x00hi\x00\x00\x00\x00"
     assert served.infer({"IN": Raw(data, "BYTES", [2])})["OUT"].tolist() == [b"hi", b""]
     assert ctypes is not None
+
+
+AS_GIVEN = """
+@hookimpl
+def initialize(instance):
+    instance.outputs_as_given = True
+""".replace("\n", "\n        ")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("{}", {}),
+        ('{"OUT": x.astype(np.int64)}', {"OUT": np.int64([1, 1])}),
+        ('{"OUT": x.reshape(1, 2, 1)}', {"OUT": np.float32([[[1], [1]]])}),
+        ('{"OUT": np.float32(3)}', {"OUT": np.array(3, np.float32)}),
+        ('{"OUT": np.zeros((0, 7), np.uint8)}', {"OUT": np.zeros((0, 7), np.uint8)}),
+        ('{"OUT": x, "UNKNOWN": x}', {"OUT": np.float32([1, 1])}),
+        ('{"UNKNOWN": object()}', {}),
+        (
+            '{"OUT": np.array([b"a", "b", 3, None, 1.5], object)}',
+            {"OUT": [b"a", b"b", b"3", b"None", b"1.5"]},
+        ),
+        ('{"OUT": np.array([[1, 2]], object).T}', {"OUT": [[b"1"], [b"2"]]}),
+        ('{"OUT": request["TEXT"]}', {"OUT": [b"in"]}),
+    ],
+)
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_outputs_as_given(serve, expression, expected, decoupled):
+    served = answer(
+        serve,
+        expression,
+        before=AS_GIVEN,
+        inputs={"IN": ("FP32", [-1]), "TEXT": ("BYTES", [-1])},
+        outputs={"OUT": ("FP32", [2])},
+        extra="model_transaction_policy { decoupled: true }" if decoupled else "",
+    )
+    [response] = served.stream({**ONE, "TEXT": np.array([b"in"], object)})
+    assert list(response) == list(expected)
+    for name, value in expected.items():
+        assert response[name].tolist() == np.asarray(value).tolist()
+        assert isinstance(value, list) or response[name].dtype == value.dtype
+
+
+def test_a_text_that_fails_as_given_is_an_error(serve):
+    served = answer(
+        serve,
+        '{"OUT": np.array([Bad()], object)}',
+        before=AS_GIVEN
+        + """
+        class Bad:
+            def __str__(self):
+                raise ValueError("not me")
+        """,
+    )
+    with pytest.raises(InternalError, match="output 'OUT': not me"):
+        served.infer(ONE)
+
+
+def test_as_given_an_output_in_place_is_still_the_configs(serve):
+    served = answer(
+        serve, '{"OUT": request.output("OUT", [3])}', before=AS_GIVEN, outputs={"OUT": ("FP32", [2])}
+    )
+    with pytest.raises(InternalError, match=r"has shape \[3\], but the config says \[2\]"):
+        served.infer(ONE)
+
+
+def test_as_given_one_output_has_one_datatype(serve):
+    served = answer(
+        serve,
+        '{"OUT": np.int32([request.output("OUT", [1]) is None])}',
+        before=AS_GIVEN,
+        outputs={"OUT": ("FP32", [1])},
+    )
+    with pytest.raises(InternalError, match="asked for with one shape"):
+        served.infer(ONE)

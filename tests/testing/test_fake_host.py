@@ -423,7 +423,12 @@ CASES = {
     "system exit": lambda r: (_ for _ in ()).throw(SystemExit(3)),
 }
 
+AS_GIVEN = {"bytes": lambda r: [Response({"OUT": np.array([1, "x", b"y"], object)})]}
 SEEN = []
+
+@hookimpl
+def initialize(instance):
+    instance.outputs_as_given = bool(instance.model.parameters.get_bool("as_given", False))
 
 @hookimpl
 def execute(requests):
@@ -432,7 +437,7 @@ def execute(requests):
     if case == "again":
         SEEN.append(good(request))
         return [SEEN[0]]
-    return CASES[case](request)
+    return (CASES | AS_GIVEN)[case](request)
 '''
 TWIN_CONFIG = """
 backend: "twin"
@@ -473,6 +478,22 @@ def test_the_fake_host_says_what_the_real_core_says(twin, fake_host, triton_core
         real = told(lambda case=case: core.infer("twin", {"IN": X}, parameters={"case": case}))
         fake = told(lambda case=case: host.execute(host.request({"IN": X}, parameters={"case": case}))[0])
         assert fake == real, case
+
+
+def test_both_send_outputs_as_given(twin, fake_host, triton_core):
+    config = twin / "model_repository" / "twin" / "config.pbtxt"
+    config.write_text(TWIN_CONFIG + 'parameters { key: "as_given" value { string_value: "true" } }')
+    core = triton_core(twin)
+    import twin.plugin as plugin
+
+    host = fake_host(plugin, config)
+    for case in ("wrong dtype", "wrong rank", "wrong batch", "in place, wrong dtype", "complex", "bytes"):
+        real = told(lambda case=case: core.infer("twin", {"IN": X}, parameters={"case": case}))
+        fake = told(lambda case=case: host.execute(host.request({"IN": X}, parameters={"case": case}))[0])
+        assert fake == real, case
+    for case in ("no output", "unknown output"):
+        assert list(core.infer("twin", {"IN": X}, parameters={"case": case})) == []
+        assert list(host.execute(host.request({"IN": X}, parameters={"case": case}))[0]) == []
 
 
 def test_a_response_answers_once_in_both(twin, fake_host, triton_core):

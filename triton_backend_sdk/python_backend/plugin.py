@@ -31,6 +31,7 @@ class PythonBackend:
     @hookimpl
     def initialize(self, instance: ModelInstance) -> None:
         """Import model.py, make a TritonPythonModel and call its initialize."""
+        instance.outputs_as_given = True
         self._owner = owner = PythonModel(instance.model, instance)
         utils_module.build(owner)
         try:

@@ -124,6 +124,7 @@ class FakeHost:
         self._batcher = FakeBatcher(self.model, manager)
         self._life = InstanceLife(plugin, self.instance, Watchdogs(Caretaker(), watch_gil=False))
         self._life.start()
+        self._specs.as_given = self.instance.outputs_as_given
         self._execute = self._life.execute()
 
     def __enter__(self) -> FakeHost:

@@ -29,6 +29,8 @@ class OutputSpecs:
         self._batching = model.max_batch_size > 0
         self._specs = {spec.name: spec for spec in (model.outputs if specs is None else specs)}
         self.names = tuple(self._specs)
+        #: ModelInstance.outputs_as_given.
+        self.as_given = False
 
     def find(self, name: str) -> TensorSpec:
         """Give an output's declaration.
@@ -68,22 +70,28 @@ class OutputSpecs:
             self._write(reply, name, value)
 
     def _write(self, reply: Reply, name: str, value: Any) -> None:
-        spec = self.find(name)
+        spec = None if self.as_given else self.find(name)
         if name not in reply.wanted:
             return
-        dtype, shape, data = source("output", name, value)
-        if dtype is not spec.dtype:
-            advice = "convert it, for example with .astype"
-            raise InternalError(f"output '{name}' is {dtype!s}, but the config says {spec.dtype!s}: {advice}")
-        self.check_shape(spec, shape, reply.batch_size)
+        dtype, shape, data = source("output", name, value, as_given=self.as_given)
+        if spec is not None:
+            self._check(spec, dtype, shape, reply.batch_size)
         present = reply.outputs.get(name)
         if present is None:
             reply.add_output(FakeTensor(name, dtype, shape, data.copy(), readonly=False))
-        elif present.shape != tuple(shape):
+        elif (present.dtype, present.shape) != (dtype, tuple(shape)):
             how = "with one shape by Request.output and returned with another"
             raise InternalError(f"output '{name}' was asked for {how}")
         else:
             present.data[:] = data
+
+    def _check(self, spec: TensorSpec, dtype: DataType, shape: Sequence[int], batch_size: int) -> None:
+        if dtype is not spec.dtype:
+            advice = "convert it, for example with .astype"
+            raise InternalError(
+                f"output '{spec.name}' is {dtype!s}, but the config says {spec.dtype!s}: {advice}"
+            )
+        self.check_shape(spec, shape, batch_size)
 
 
 def _mapping(outputs: Any) -> Mapping[str, Any]:
@@ -98,7 +106,9 @@ def _mapping(outputs: Any) -> Mapping[str, Any]:
     return found
 
 
-def source(kind: str, name: str, value: Any) -> tuple[DataType, Sequence[int], npt.NDArray[np.uint8]]:
+def source(
+    kind: str, name: str, value: Any, *, as_given: bool = False
+) -> tuple[DataType, Sequence[int], npt.NDArray[np.uint8]]:
     """Give datatype, shape and bytes of whatever a plugin returns for an output or a state."""
     if isinstance(value, FakeTensor):
         return value.dtype, value.shape, value.data
@@ -107,6 +117,8 @@ def source(kind: str, name: str, value: Any) -> tuple[DataType, Sequence[int], n
     except InternalError as error:
         raise InternalError(f"{kind} '{name}': {error}") from error
     if dtype is DataType.BYTES:
+        if as_given:
+            array = _texts(array)
         _check_elements(kind, name, array)
         return dtype, array.shape, np.frombuffer(encode_bytes(array), np.uint8)
     return dtype, array.shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8)
@@ -123,6 +135,12 @@ def _array(value: Any) -> Any:
         return np.from_dlpack(value)
     what = type(value).__name__
     raise InternalError(f"it is a {what}; give an array, or anything with DLPack or the buffer protocol")
+
+
+def _texts(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    texts = np.empty(array.size, object)
+    texts[:] = [item if isinstance(item, (bytes, str)) else str(item) for item in array.ravel().tolist()]
+    return texts.reshape(array.shape)
 
 
 def _check_elements(kind: str, name: str, array: npt.NDArray[Any]) -> None:

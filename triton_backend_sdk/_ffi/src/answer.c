@@ -53,6 +53,7 @@ static bool write_outputs(tb_record* record, PyObject* outputs)
 
 static bool has_all_outputs(tb_record* record)
 {
+  if (record->instance->as_given) return true;
   for (uint32_t i = 0; i < record->instance->output_count; i++) {
     const tb_spec* spec = &record->instance->outputs[i];
     if (tb_output_find(record, spec) == NULL && tb_record_wants(record, spec))

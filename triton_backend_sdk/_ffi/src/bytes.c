@@ -64,6 +64,28 @@ static bool element_bytes(PyObject* element, const char** data, Py_ssize_t* leng
   return false;
 }
 
+static bool is_text(PyObject* element) { return element != NULL && (PyBytes_Check(element) || PyUnicode_Check(element)); }
+
+bool tb_bytes_texts(tb_source* source)
+{
+  int64_t count = tb_elements(source->shape, source->ndim), texts = 0;
+  PyObject* const* elements = (PyObject* const*)source->data;
+  while (texts < count && is_text(elements[texts])) texts++;
+  if (texts == count) return true;
+  PyObject* list = PyList_New(count);
+  for (int64_t i = 0; list != NULL && i < count; i++) {
+    PyObject* element = Py_NewRef(elements[i] != NULL ? elements[i] : Py_None);  // its __str__ may change the array
+    PyObject* text = is_text(element) ? Py_NewRef(element) : PyObject_Str(element);
+    Py_DECREF(element);
+    if (text == NULL) Py_CLEAR(list);
+    else PyList_SET_ITEM(list, i, text);
+  }
+  if (list == NULL) return false;
+  source->data = (const char*)((PyListObject*)list)->ob_item;
+  Py_XSETREF(source->holder, list);
+  return true;
+}
+
 bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size)
 {
   int64_t count = tb_elements(source->shape, source->ndim);

@@ -122,7 +122,7 @@ PyObject* tb_request_outputs(PyObject* self, void* unused)
   bool open = record != NULL && !record->instance->decoupled && !record->answered;
   if (open) tb_keep(&record->reply);  // another thread may answer meanwhile
   for (tb_output* output = open ? record->outputs : NULL; outputs != NULL && output != NULL; output = output->next) {
-    tb_view view = {&record->reply, output->spec->name, output->spec->dtype, output->shape, output->ndim, output->data, output->nbytes,
+    tb_view view = {&record->reply, output->spec->name, output->dtype, output->shape, output->ndim, output->data, output->nbytes,
       output->memory_type, output->memory_type_id, false};
     PyObject* tensor = tb_tensor_new(&view);
     if (tensor == NULL || PyDict_SetItemString(outputs, output->spec->name, tensor) != 0) Py_CLEAR(outputs);

@@ -127,14 +127,14 @@ static void instance_let_go(tb_instance* instance)
   tb_drop(&instance->owner);
 }
 
-// bind(handle, instance, execute, on_error, batching, decoupled, outputs): gives the address to unbind, sets the instance's state.
+// bind(handle, instance, execute, on_error, batching, decoupled, as_given, outputs): gives the address to unbind, sets the instance's state.
 static PyObject* bind(PyObject* module, PyObject* args)
 {
   (void)module;
   unsigned long long handle;
   PyObject *python, *execute, *on_error, *outputs;
-  int batching, decoupled;
-  if (!PyArg_ParseTuple(args, "KOOOppO!", &handle, &python, &execute, &on_error, &batching, &decoupled, &PyTuple_Type, &outputs)) return NULL;
+  int batching, decoupled, as_given;
+  if (!PyArg_ParseTuple(args, "KOOOpppO!", &handle, &python, &execute, &on_error, &batching, &decoupled, &as_given, &PyTuple_Type, &outputs)) return NULL;
   Py_ssize_t count = PyTuple_GET_SIZE(outputs);
   tb_instance* instance = calloc(1, sizeof *instance);
   if (instance == NULL || (instance->outputs = calloc((size_t)count + 1, sizeof *instance->outputs)) == NULL) {
@@ -147,6 +147,7 @@ static PyObject* bind(PyObject* module, PyObject* args)
   instance->on_error = Py_NewRef(on_error);
   instance->batching = batching;
   instance->decoupled = decoupled;
+  instance->as_given = as_given;
   pthread_mutex_init(&instance->lock, NULL);
   instance->handle = (TRITONBACKEND_ModelInstance*)(uintptr_t)handle;
   bool read = true;

@@ -3,13 +3,21 @@
 
 #define LARGE 65536  // bytes from which a copy is worth giving up the GIL for
 
+static const tb_spec* find_spec(const tb_instance* instance, const char* name)
+{
+  for (uint32_t i = 0; i < instance->output_count; i++)
+    if (strcmp(instance->outputs[i].name, name) == 0) return &instance->outputs[i];
+  return NULL;
+}
+
 const tb_spec* tb_output_spec(tb_record* record, const char* name)
 {
   tb_instance* instance = record->instance;
+  const tb_spec* found = find_spec(instance, name);
+  if (found != NULL) return found;
   char known[1024] = "";
   size_t length = 0;
   for (uint32_t i = 0; i < instance->output_count; i++) {
-    if (strcmp(instance->outputs[i].name, name) == 0) return &instance->outputs[i];
     if (length < sizeof known) length += (size_t)snprintf(known + length, sizeof known - length, "%s'%s'", i ? ", " : "", instance->outputs[i].name);
   }
   tb_raise(tb_py.internal_error, "the model's config has no output '%s'; it has %s", name, known);
@@ -53,7 +61,7 @@ static const char* describe(tb_output** output, tb_record* record, const tb_spec
   if (tb_output_find(record, spec) != NULL) return "it was already handed out for this response";
   *output = malloc(sizeof **output + ndim * sizeof *shape);
   if (*output == NULL) return "no memory";
-  **output = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim};
+  **output = (tb_output){.spec = spec, .dtype = spec->dtype, .nbytes = nbytes, .ndim = ndim};
   memcpy((*output)->shape, shape, ndim * sizeof *shape);
   return NULL;
 }
@@ -71,12 +79,13 @@ const char* tb_output_scratch(tb_record* record, const tb_spec* spec, const int6
   return NULL;
 }
 
-tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
+tb_output* tb_output_new(tb_record* record, const tb_spec* spec, TRITONSERVER_DataType dtype, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
   TRITONSERVER_MemoryType memory_type, int64_t memory_type_id)
 {
   tb_output* output;
   const char* wrong = describe(&output, record, spec, shape, ndim, nbytes);
   if (wrong != NULL) return (void*)tb_raise(tb_py.internal_error, "output '%s': %s", spec->name, wrong);
+  output->dtype = dtype;
   output->memory_type = memory_type;
   output->memory_type_id = memory_type_id;
   TRITONSERVER_Error* error;
@@ -159,7 +168,7 @@ static bool check_datatype(const tb_spec* spec, const tb_source* source)
 static bool source_size(const tb_spec* spec, PyObject* value, const tb_source* source, uint64_t* nbytes)
 {
   if (source->objects) return tb_bytes_size(source, spec->name, nbytes);
-  if (spec->dtype == TRITONSERVER_TYPE_BYTES) *nbytes = ((tb_tensor*)value)->view.nbytes;  // an input handed through
+  if (source->dtype == TRITONSERVER_TYPE_BYTES) *nbytes = ((tb_tensor*)value)->view.nbytes;  // an input handed through
   else *nbytes = (uint64_t)tb_elements(source->shape, source->ndim) * source->itemsize;
   return true;
 }
@@ -186,7 +195,7 @@ static bool fill(tb_output* output, const tb_source* source)
   bool copied = true;
   if (output->memory_type == TRITONSERVER_MEMORY_GPU || source->memory_type == TRITONSERVER_MEMORY_GPU) return fill_by_device(output, source);
   if (source->objects) return tb_bytes_write(source, output->data, output->nbytes);
-  if (output->spec->dtype == TRITONSERVER_TYPE_BYTES) memmove(output->data, source->data, output->nbytes);
+  if (output->dtype == TRITONSERVER_TYPE_BYTES) memmove(output->data, source->data, output->nbytes);
   else if (output->nbytes < LARGE || output->hold_gil) copied = copy(output, source);
   else {
     Py_BEGIN_ALLOW_THREADS
@@ -201,19 +210,26 @@ static tb_output* place_output(tb_record* record, const tb_spec* spec, const tb_
   tb_output* output = tb_output_find(record, spec);
   if (output != NULL) return output;
   bool device = source->memory_type == TRITONSERVER_MEMORY_GPU;  // there it should stay
-  return tb_output_new(record, spec, source->shape, source->ndim, nbytes, device ? source->memory_type : spec->memory_type,
+  return tb_output_new(record, spec, source->dtype, source->shape, source->ndim, nbytes, device ? source->memory_type : spec->memory_type,
     device ? source->memory_type_id : spec->memory_type_id);
+}
+
+// ModelInstance.outputs_as_given; a state is always as the config says.
+static bool as_given(const tb_record* record, const tb_spec* spec)
+{
+  const tb_instance* instance = record->instance;
+  return instance->as_given && spec >= instance->outputs && spec < instance->outputs + instance->output_count;
 }
 
 static bool write_source(tb_record* record, const tb_spec* spec, PyObject* value, const tb_source* source, tb_placer place)
 {
-  if (!check_datatype(spec, source)) return false;
-  if (!tb_output_check_shape(record, spec, source->shape, source->ndim)) return false;
+  bool checked = as_given(record, spec) || (check_datatype(spec, source) && tb_output_check_shape(record, spec, source->shape, source->ndim));
+  if (!checked) return false;
   uint64_t nbytes;
   if (!source_size(spec, value, source, &nbytes)) return false;
   tb_output* output = place(record, spec, source, nbytes);
   if (output == NULL) return false;
-  if (nbytes != output->nbytes || memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) != 0)
+  if (nbytes != output->nbytes || source->dtype != output->dtype || source->ndim != output->ndim || memcmp(output->shape, source->shape, source->ndim * sizeof *source->shape) != 0)
     return tb_raise(tb_py.internal_error, "%s '%s' was asked for with one shape by Request.%s and returned with another", spec->kind, spec->name, spec->kind) != NULL;
   if (output->data == source->data && tb_source_is_compact(source)) return true;  // written in place
   return fill(output, source);
@@ -237,7 +253,7 @@ static void name_output(const tb_spec* spec)
 bool tb_value_write(tb_record* record, const tb_spec* spec, PyObject* value, tb_placer place)
 {
   tb_source source;
-  bool open = tb_source_open(&source, value);
+  bool open = tb_source_open(&source, value) && (!source.objects || !as_given(record, spec) || tb_bytes_texts(&source));
   if (!open) name_output(spec);
   bool written = open && write_source(record, spec, value, &source, place);
   PyObject *type, *error, *traceback;
@@ -249,7 +265,7 @@ bool tb_value_write(tb_record* record, const tb_spec* spec, PyObject* value, tb_
 
 bool tb_output_write(tb_record* record, const char* name, PyObject* value)
 {
-  const tb_spec* spec = tb_output_spec(record, name);
-  if (spec == NULL) return false;
+  const tb_spec* spec = find_spec(record->instance, name);
+  if (spec == NULL) return record->instance->as_given || tb_output_spec(record, name) != NULL;  // nobody can ask for it, or an error
   return !tb_record_wants(record, spec) || tb_value_write(record, spec, value, place_output);
 }

@@ -19,7 +19,7 @@ TRITONSERVER_Error* tb_reply_output(tb_record* record, tb_output* output)
 {
   TRITONBACKEND_Output* handle;
   TRITONSERVER_Error* error = tb_reply_open(record);
-  if (error == NULL) error = TRITONBACKEND_ResponseOutput(record->response, &handle, output->spec->name, output->spec->dtype, output->shape, output->ndim);
+  if (error == NULL) error = TRITONBACKEND_ResponseOutput(record->response, &handle, output->spec->name, output->dtype, output->shape, output->ndim);
   if (error == NULL) error = TRITONBACKEND_OutputBuffer(handle, &output->data, output->nbytes, &output->memory_type, &output->memory_type_id);
   return error;
 }

@@ -175,7 +175,7 @@ static PyObject* make_output(tb_record* record, const char* name, PyObject* give
   if (record->answered) return tb_raise(tb_py.internal_error, "output '%s': the request was already answered", name);
   if (record->instance->decoupled) return scratch_tensor(record, spec, shape, ndim, nbytes);
   tb_keep(&record->reply);  // execute may end, on its thread, before the output is made on this one
-  tb_output* output = tb_output_new(record, spec, shape, ndim, nbytes, spec->memory_type, spec->memory_type_id);
+  tb_output* output = tb_output_new(record, spec, spec->dtype, shape, ndim, nbytes, spec->memory_type, spec->memory_type_id);
   PyObject* tensor = NULL;
   if (output != NULL) {
     tb_view view = {&record->reply, spec->name, spec->dtype, output->shape, ndim, output->data, nbytes, output->memory_type, output->memory_type_id, false};

@@ -59,6 +59,7 @@ typedef struct {
   PyObject* on_error;                  // callable(exception) -> (code, message); logs the traceback
   bool batching;                       // the first dimension is the batch
   bool decoupled;                      // any number of responses per request
+  bool as_given;                       // outputs need not be as the config says
   bool warned;                         // of a view that outlived execute
   uint32_t output_count;
   tb_spec* outputs;
@@ -88,6 +89,7 @@ typedef struct {
 typedef struct tb_output {
   struct tb_output* next;
   const tb_spec* spec;
+  TRITONSERVER_DataType dtype;  // the spec's, unless outputs are as given
   void* data;        // Triton's buffer, or the scratch memory's
   tb_owner* scratch;  // of a decoupled model: views may outlive the response, which is copied from here
   uint64_t nbytes;
@@ -264,11 +266,12 @@ bool tb_source_is_compact(const tb_source* source);
 void tb_source_pack(const tb_source* source, char* target, uint64_t nbytes);  // needs no GIL
 bool tb_numpy_source(tb_source* source, PyObject* value);
 bool tb_dlpack_import(tb_source* source, PyObject* value);
+bool tb_bytes_texts(tb_source* source);  // elements that are neither bytes nor str become str
 bool tb_bytes_size(const tb_source* source, const char* name, uint64_t* size);
 bool tb_bytes_write(const tb_source* source, char* target, uint64_t size);
 
 // Makes an output in Triton's buffer; NULL and a Python error.
-tb_output* tb_output_new(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
+tb_output* tb_output_new(tb_record* record, const tb_spec* spec, TRITONSERVER_DataType dtype, const int64_t* shape, uint32_t ndim, uint64_t nbytes,
   TRITONSERVER_MemoryType memory_type, int64_t memory_type_id);  // preferred
 // An output in memory that becomes its own; NULL, or why not. Runs no Python, as other threads may be about.
 const char* tb_output_scratch(tb_record* record, const tb_spec* spec, const int64_t* shape, uint32_t ndim, uint64_t nbytes, void* data, tb_owner* memory);

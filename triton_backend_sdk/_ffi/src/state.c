@@ -88,7 +88,7 @@ static tb_output* new_state(tb_record* record, const tb_spec* spec, const int64_
   if (!usable(record, spec) || !same_shape(record, spec, shape, ndim)) return NULL;
   tb_output* state = malloc(sizeof *state + ndim * sizeof *shape);
   if (state == NULL) return (void*)PyErr_NoMemory();
-  *state = (tb_output){.spec = spec, .nbytes = nbytes, .ndim = ndim, .hold_gil = record->instance->sequences->direct && record->deferred};
+  *state = (tb_output){.spec = spec, .dtype = spec->dtype, .nbytes = nbytes, .ndim = ndim, .hold_gil = record->instance->sequences->direct && record->deferred};
   memcpy(state->shape, shape, ndim * sizeof *shape);
   TRITONSERVER_Error* error = TRITONBACKEND_StateNew(&state->state, record->request, spec->name, spec->dtype, shape, ndim);
   if (error == NULL && !aside) error = buffer(state);
