@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from triton_backend_sdk import InternalError, InvalidArgError, UnavailableError
+from triton_backend_sdk.python_backend import PythonBackend
 from triton_backend_sdk.testing import Raw
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.paths import cache_dir
@@ -47,6 +48,15 @@ max_batch_size: 8
 dynamic_batching { max_queue_delay_microseconds: 20000 }
 input { name: "IN" data_type: TYPE_FP32 dims: [ -1 ] }
 output { name: "OUT" data_type: TYPE_FP32 dims: [ -1 ] }
+"""
+#: For the stock Python backend.
+MODEL = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        doubled = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() * 2 for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]) for array in doubled]
 """
 X = np.float32([[1, 2]])
 
@@ -230,6 +240,35 @@ def test_a_real_server(project, tritonserver):
 #: pytester gives tests another home, and so another cache.
 CACHE = cache_dir()
 NEEDS_CORE = "def test_it(triton_core): triton_core()"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    version = tmp_path / "models" / "doubles" / "1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(MODEL)
+    (version.parent / "config.pbtxt").write_text(CONFIG.replace("gizmo", "python"))
+    return tmp_path / "models"
+
+
+def test_a_model_py_needs_no_project(repository, triton_core, fake_host, tritonserver):
+    core = triton_core(model_repository=repository, compat=True)
+    np.testing.assert_array_equal(core.infer("doubles", {"IN": X})["OUT"], 2 * X)
+
+    [answer] = fake_host(PythonBackend, repository / "doubles" / "config.pbtxt").execute({"IN": X})
+    np.testing.assert_array_equal(answer["OUT"], 2 * X)
+
+    server = tritonserver(model_repository=repository, compat=True)
+    assert server.request("/v2/models/doubles")["platform"] == "python"
+
+
+def test_compat_wants_to_know_where_the_models_are(pytester, monkeypatch):
+    monkeypatch.setenv("TBSDK_CACHE_DIR", str(CACHE))
+    pytester.makepyfile("def test_it(triton_core): triton_core(compat=True)")
+
+    pytester.runpytest_subprocess().stdout.fnmatch_lines(
+        ["*compat=True takes no project: give the model_repository*"]
+    )
 
 
 def test_a_missing_server_skips_with_the_command(pytester, monkeypatch):

@@ -13,8 +13,9 @@ def model_file(model: Model) -> Path:
     :raises InternalError: there is none, in the words of Triton's own Python backend.
     """
     # A folder of backends may hold a model.py in place of a library: all models of that backend run it.
-    own = model.backend.directory / "model.py"
-    if own.is_file():
+    backend = model.backend
+    own = backend.directory / "model.py"
+    if backend.directory.name == backend.name and own.is_file():
         return own
     path = model.version_directory / (model.config.get("default_model_filename") or "model.py")
     if not path.is_file():

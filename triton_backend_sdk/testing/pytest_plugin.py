@@ -8,9 +8,14 @@
 ``tritonserver``
     starts a real server process: ``tritonserver().http_url``
 
-The project is the one that the test file lies in, unless a path is given. Where a server or a compiler is
-missing the last two skip the test, and say what to type; with TBSDK_REQUIRE_REAL=1 they fail it, so that CI
-cannot skip them unseen. The log of Triton is part of a failed test's report.
+The project is the one that the test file lies in, unless a path is given. A model.py of Triton's Python
+backend needs none: ``triton_core(model_repository=folder, compat=True)``, likewise ``tritonserver``, and
+``fake_host(PythonBackend, folder / "mymodel" / "config.pbtxt")`` with the class from
+``triton_backend_sdk.python_backend``.
+
+Where a server or a compiler is missing the last two skip the test, and say what to type; with
+TBSDK_REQUIRE_REAL=1 they fail it, so that CI cannot skip them unseen. The log of Triton is part of a failed
+test's report.
 """
 
 from __future__ import annotations
@@ -63,12 +68,13 @@ def fake_host(request: pytest.FixtureRequest) -> Iterator[Callable[..., FakeHost
 
 @pytest.fixture
 def triton_core(
-    request: pytest.FixtureRequest, _tbsdk_builds: Callable[[Project], Path]
+    request: pytest.FixtureRequest, _tbsdk_builds: Callable[[Project | None], Path]
 ) -> Iterator[Callable[..., TritonCore]]:
-    """Give ``triton_core(path=None, model_repository=None, *, models=None, **TritonCore's options)``.
+    """Give ``triton_core(path=None, model_repository=None, *, models=None, compat=False, **options)``.
 
     :return: makes a started :class:`~triton_backend_sdk.testing.core.TritonCore`, closed at the test's end.
-        The path is a project's or a built backend's; ``models`` are those to load, all if not given.
+        The path is a project's or a built backend's; ``models`` are those to load, all if not given; with
+        ``compat`` they are a model.py each; the options are TritonCore's.
     """
     with contextlib.ExitStack() as stack:
 
@@ -77,6 +83,7 @@ def triton_core(
             model_repository: _Repository | None = None,
             *,
             models: Sequence[str] | None = None,
+            compat: bool = False,
             **options: Any,
         ) -> TritonCore:
             from triton_backend_sdk.testing.core import TritonCore  # noqa: PLC0415  see above
@@ -84,7 +91,7 @@ def triton_core(
 
             with _or_skip():
                 library = options.pop("library", None) or installed_library()
-            repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
+            repository, backends = _locate(request, path, model_repository, _tbsdk_builds, compat)
             with _or_skip():
                 core = stack.enter_context(TritonCore(repository, backends, library=library, **options))
             _attach_log(request, core.log_text)
@@ -97,9 +104,9 @@ def triton_core(
 
 @pytest.fixture
 def tritonserver(
-    request: pytest.FixtureRequest, _tbsdk_builds: Callable[[Project], Path]
+    request: pytest.FixtureRequest, _tbsdk_builds: Callable[[Project | None], Path]
 ) -> Iterator[Callable[..., TritonServer]]:
-    """Give ``tritonserver(path=None, model_repository=None, **TritonServer's options)``.
+    """Give ``tritonserver(path=None, model_repository=None, *, compat=False, **TritonServer's options)``.
 
     :return: makes a :class:`~triton_backend_sdk.tools.server.TritonServer` that is ready; it is stopped at
         the test's end.
@@ -107,13 +114,17 @@ def tritonserver(
     with contextlib.ExitStack() as stack:
 
         def make(
-            path: Path | None = None, model_repository: _Repository | None = None, **options: Any
+            path: Path | None = None,
+            model_repository: _Repository | None = None,
+            *,
+            compat: bool = False,
+            **options: Any,
         ) -> TritonServer:
             from triton_backend_sdk.tools.server import TritonServer, find_server  # noqa: PLC0415  see above
 
             with _or_skip():
                 installed = options.pop("server", None) or find_server()
-            repository, backends = _locate(request, path, model_repository, _tbsdk_builds)
+            repository, backends = _locate(request, path, model_repository, _tbsdk_builds, compat)
             server = TritonServer(repository, backend_directory=backends, server=installed, **options)
             _attach_log(request, server.log_text)
             return stack.enter_context(server)
@@ -122,20 +133,24 @@ def tritonserver(
 
 
 @pytest.fixture(scope="session")
-def _tbsdk_builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project], Path]:
-    """Build each project once per session; gives the directory that holds the backend."""
-    built: dict[Path, Path] = {}
+def _tbsdk_builds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project | None], Path]:
+    """Build each project once per session, None being what serves a model.py; gives the backend directory."""
+    built: dict[Path | None, Path] = {}
 
-    def build(project: Project) -> Path:
+    def build(project: Project | None) -> Path:
         from triton_backend_sdk.tools.build import build_backend  # noqa: PLC0415  see above
+        from triton_backend_sdk.tools.compat import build_compat  # noqa: PLC0415  see above
 
-        if project.root not in built:
+        root = project.root if project else None
+        if root not in built:
             out = tmp_path_factory.mktemp("backends")
             with _or_skip():
-                # Linked, not copied: breakpoints and coverage know the files of the project.
-                build_backend(project, out, link=True)
-            built[project.root] = out
-        return built[project.root]
+                if project:  # linked, not copied: breakpoints and coverage know the files of the project
+                    build_backend(project, out, link=True)
+                else:
+                    build_compat(out)
+            built[root] = out
+        return built[root]
 
     return build
 
@@ -159,9 +174,14 @@ def _locate(
     request: pytest.FixtureRequest,
     path: Path | None,
     model_repository: _Repository | None,
-    build: Callable[[Project], Path],
+    build: Callable[[Project | None], Path],
+    compat: bool,
 ) -> tuple[_Repository, Path]:
     """Give the model repository and the backend directory."""
+    if compat:
+        if model_repository is None or path is not None:
+            pytest.fail("compat=True takes no project: give the model_repository alone", pytrace=False)
+        return model_repository, build(None)
     if path is not None and any(path.glob("libtriton_*.so")):
         if model_repository is None:
             pytest.fail(f"{path} is a built backend: give a model_repository with it", pytrace=False)

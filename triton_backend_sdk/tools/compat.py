@@ -37,7 +37,7 @@ def compat_backend(name: str = NAME) -> Project:
 
 
 def build_compat(
-    out: Path, backends: Path | None, *, progress: Callable[[str], None] = lambda step: None
+    out: Path, backends: Path | None = None, *, progress: Callable[[str], None] = lambda step: None
 ) -> None:
     """Build a folder for a server: the backend under its own name and the stock one's, and all others linked.
 
