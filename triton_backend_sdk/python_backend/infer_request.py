@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from triton_backend_sdk import Request
+from triton_backend_sdk.python_backend import bls, inference_trace, made_request
+from triton_backend_sdk.python_backend.owner import current
 from triton_backend_sdk.python_backend.pb_error import TritonModelException
 from triton_backend_sdk.python_backend.response_sender import InferenceResponseSender
 from triton_backend_sdk.python_backend.tensor import Tensor, received
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from triton_backend_sdk.python_backend.infer_response import InferenceResponse
+    from triton_backend_sdk.python_backend.inference_trace import InferenceTrace
     from triton_backend_sdk.python_backend.owner import PythonModel
+    from triton_backend_sdk.python_backend.response_iterator import ResponseIterator
 
 RELEASE_RESCHEDULE = 2
 
@@ -39,39 +46,24 @@ class InferenceRequest:
         trace: Any = None,
         parameters: dict[str, Any] | None = None,
     ) -> None:
-        if inputs is None or requested_output_names is None or model_name is None:
-            raise TypeError(
-                "InferenceRequest: inputs, requested_output_names and model_name must be given, and not None"
-            )
-        if not isinstance(correlation_id, (int, str)):
-            raise TritonModelException("Correlation ID must be integer or string")
-        for tensor in inputs:
-            if tensor is None:
-                raise TritonModelException(
-                    f"Input tensor for request with id '{request_id}' and model name '{model_name}' should "
-                    "not be empty."
-                )
-        if "" in requested_output_names:
-            raise TritonModelException(
-                f"Requested output name for request with id '{request_id}' and model name '{model_name}' "
-                "should not be empty."
-            )
+        made_request.check_flags(flags)
+        self._made = made_request.make(
+            request_id,
+            correlation_id,
+            inputs,
+            requested_output_names,
+            model_name,
+            model_version,
+            timeout,
+            preferred_memory,
+            trace,
+            parameters,
+        )
         self._request: Request | None = None
         self._sender: InferenceResponseSender | None = None
-        self._inputs: list[Tensor] | None = list(inputs)
+        self._inputs: list[Tensor] | None = list(inputs or ())
         self._flags: int | None = flags
         self._release_flags = 1
-        self._made: dict[str, Any] = {
-            "request_id": request_id,
-            "correlation_id": correlation_id,
-            "requested_output_names": set(requested_output_names),
-            "model_name": model_name,
-            "model_version": model_version,
-            "timeout": timeout,
-            "preferred_memory": preferred_memory,
-            "trace": trace,
-            "parameters": parameters,
-        }
 
     def inputs(self) -> list[Tensor]:
         """Give the inputs."""
@@ -82,12 +74,12 @@ class InferenceRequest:
 
     def request_id(self) -> str:
         """Give the client's id, or ""."""
-        return self._made["request_id"] if self._request is None else self._request.id
+        return self._made.request_id if self._request is None else self._request.id
 
     def correlation_id(self) -> int | str:
         """Give the id of the sequence, or 0."""
         if self._request is None:
-            return self._made["correlation_id"]  # type: ignore[no-any-return]
+            return self._made.correlation_id
         return self._request.correlation_id
 
     def flags(self) -> int:
@@ -99,22 +91,39 @@ class InferenceRequest:
 
     def set_flags(self, flags: int) -> None:
         """Set the flags."""
+        made_request.check_flags(flags)
         self._flags = flags
 
     def timeout(self) -> int:
         """Give the timeout in microseconds."""
-        return self._made["timeout"] if self._request is None else self._request.timeout_us
+        return self._made.timeout if self._request is None else self._request.timeout_us
 
     def parameters(self) -> str:
         """Give the parameters as JSON."""
-        found = self._made["parameters"] if self._request is None else self._request.parameters
+        if self._request is None:
+            return self._made.parameters_text()
+        found = self._request.parameters
         return json.dumps(found) if found else ""
 
     def requested_output_names(self) -> set[str]:
         """Give the names of the outputs that are asked for."""
         if self._request is None:
-            return self._made["requested_output_names"]  # type: ignore[no-any-return]
+            return set(self._made.outputs)
         return set(self._request.requested_outputs)
+
+    def trace(self) -> InferenceTrace:
+        """Give its trace, for the requests that are made for it."""
+        if self._request is None:
+            return self._made.trace or inference_trace.of(None)
+        return inference_trace.of(self._request.trace)
+
+    def exec(self, decoupled: bool = False) -> InferenceResponse | ResponseIterator:
+        """Call the model and wait for its response; with ``decoupled`` give any number of them."""
+        return bls.call(self._owner or current(), self, decoupled)
+
+    def async_exec(self, decoupled: bool = False) -> asyncio.Future[InferenceResponse | ResponseIterator]:
+        """Call the model; the awaitable gives what exec gives."""
+        return bls.call_async(self._owner or current(), self, decoupled)
 
     def get_response_sender(self) -> InferenceResponseSender:
         """Give the means to answer it."""

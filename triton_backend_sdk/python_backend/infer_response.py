@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from triton_backend_sdk import Response
-from triton_backend_sdk.python_backend import pb_error
-from triton_backend_sdk.python_backend.pb_error import TritonError, TritonModelException
+from triton_backend_sdk import InferResponse, Response
+from triton_backend_sdk.python_backend import pb_error, tensor
+from triton_backend_sdk.python_backend.pb_error import ErrorCode, TritonError, TritonModelException
 from triton_backend_sdk.python_backend.tensor import Tensor, value
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ class InferenceResponse:
         parameters: dict[str, Any] | None = None,
     ) -> None:
         self._output_tensors = list(output_tensors)
-        for tensor in self._output_tensors:
-            if tensor is None:
+        for given in self._output_tensors:
+            if given is None:
                 raise TritonModelException("Output tensor for inference response should not be empty.")
-            if not isinstance(tensor, Tensor):
+            if not isinstance(given, Tensor):
                 raise TypeError(
-                    f"InferenceResponse: output_tensors must be a list of Tensor, not of {tensor!r}"
+                    f"InferenceResponse: output_tensors must be a list of Tensor, not of {given!r}"
                 )
         self._error = error
         self._parameters = parameters
@@ -57,8 +57,22 @@ def as_sdk(response: InferenceResponse) -> Response:
     """Give what the SDK sends for a response."""
     if response._error is not None:
         return Response(error=pb_error.as_sdk(response._error))
-    outputs = {tensor._name: value(tensor) for tensor in response._output_tensors}
+    outputs = {output._name: value(output) for output in response._output_tensors}
     return Response(outputs, None, response._parameters)
+
+
+def received(response: InferResponse) -> InferenceResponse:
+    """Give what a called model answered."""
+    made = InferenceResponse.__new__(InferenceResponse)
+    made._output_tensors = [tensor.received(output) for output in response.values()]
+    made._error = None
+    made._parameters = response.parameters
+    return made
+
+
+def failed(message: str, code: int = TritonError.INTERNAL) -> InferenceResponse:
+    """Give the response of a call that failed."""
+    return InferenceResponse(error=TritonError(message, ErrorCode(code)))
 
 
 def names(owner: PythonModel | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class PythonModel:
     """One instance of a Python model, or one that only completes a config."""
 
-    __slots__ = ("__weakref__", "instance", "model", "request_class", "scope", "utils")
+    __slots__ = ("__weakref__", "instance", "model", "plain", "request_class", "scope", "utils")
 
     def __init__(self, model: Model, instance: ModelInstance | None) -> None:
         self.model = model
@@ -30,6 +30,8 @@ class PythonModel:
         self.utils: ModuleType | None = None
         #: The class of its requests: ``utils.InferenceRequest``, whatever the model makes of that name.
         self.request_class: Any = None
+        #: Name and version of models that it calls and that are not decoupled.
+        self.plain: set[tuple[str, int]] = set()
         _owners.add(self)
 
     @property

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 #: The files that contribute: each has ``names(owner)``, a dict of what the module holds of it. The owner is
 #: None for the module that belongs to no model.
-PARTS = ("datatypes", "pb_error", "tensor", "infer_request", "infer_response", "response_sender", "bls",
-         "model_loader", "pb_logger", "pb_metrics", "pb_model_config")  # fmt: skip
+PARTS = ("datatypes", "pb_error", "tensor", "infer_request", "infer_response", "response_sender",
+         "response_iterator", "preferred_memory", "inference_trace", "model_loader", "pb_logger",
+         "pb_metrics", "pb_model_config")  # fmt: skip
 _HERE = __name__.rpartition(".")[0]
 
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START = 1

@@ -1,0 +1,151 @@
+"""Calls to other models: ``exec`` and ``async_exec`` of a request that a model makes.
+
+A call fails with an error response, as in the stock backend, never with an exception. What Triton refuses has
+the stock backend's phrase in front and the code INTERNAL; what the called model answers is told as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triton_backend_sdk import TritonError as SDKError
+from triton_backend_sdk.python_backend import made_request, pb_error
+from triton_backend_sdk.python_backend.infer_response import InferenceResponse, failed, received
+from triton_backend_sdk.python_backend.response_iterator import ResponseIterator, iterate
+from triton_backend_sdk.python_backend.tensor import value
+
+if TYPE_CHECKING:
+    from triton_backend_sdk.python_backend.infer_request import InferenceRequest
+    from triton_backend_sdk.python_backend.made_request import MadeRequest
+    from triton_backend_sdk.python_backend.owner import PythonModel
+
+
+def call(
+    owner: PythonModel, request: InferenceRequest, decoupled: bool = False
+) -> InferenceResponse | ResponseIterator:
+    """Call a model and wait for its response; ``decoupled`` gives any number of them."""
+    made = _made(owner, request)
+    if decoupled:
+        return _iterate(owner, request, made)
+    try:
+        if (made.model, made.version) not in owner.plain:
+            _refuse_decoupled(owner, made)
+        answer = owner.server.infer(made.model, _inputs(request), **_options(request, made))
+    except Exception as error:
+        return _failed(owner, made, error)
+    return received(answer)
+
+
+def call_async(
+    owner: PythonModel, request: InferenceRequest, decoupled: bool = False
+) -> asyncio.Future[InferenceResponse | ResponseIterator]:
+    """Begin a call at once; the future gives what :func:`call` does.
+
+    :raises RuntimeError: no event loop runs in this thread.
+    """
+    loop = asyncio.get_running_loop()
+    made = _made(owner, request)
+    if decoupled:
+        return loop.create_task(_first(_iterate(owner, request, made)))
+    try:
+        if (made.model, made.version) not in owner.plain:
+            _refuse_decoupled(owner, made)
+        begun = owner.server.start(made.model, _inputs(request), **_options(request, made))
+    except Exception as error:
+        refused: asyncio.Future[Any] = loop.create_future()
+        refused.set_result(_failed(owner, made, error))
+        return refused
+    return loop.create_task(_arrival(owner, made, begun))
+
+
+async def _arrival(owner: PythonModel, made: MadeRequest, begun: Any) -> Any:
+    try:
+        return received(await begun)
+    except Exception as error:
+        return _failed(owner, made, error)
+
+
+async def _first(iterator: ResponseIterator) -> ResponseIterator:
+    """Give the iterator when its first response is there, so that taking it stops no loop."""
+    await iterator._fetch()
+    return iterator
+
+
+def _made(owner: PythonModel, request: InferenceRequest) -> MadeRequest:
+    if request._request is not None:
+        return made_request.of_received(request._request, owner.model.name)
+    return request._made
+
+
+def _options(request: InferenceRequest, made: MadeRequest) -> dict[str, Any]:
+    flags = request.flags()
+    return {**made.options, "flags": flags} if flags else made.options
+
+
+def _inputs(request: InferenceRequest) -> dict[str, Any]:
+    tensors = request.inputs()
+    inputs = {tensor._name: value(tensor) for tensor in tensors}
+    if len(inputs) != len(tensors):
+        names = [tensor._name for tensor in tensors]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _RefusedError(f"input '{twice}' already exists in request")
+    return inputs
+
+
+def _iterate(owner: PythonModel, request: InferenceRequest, made: MadeRequest) -> ResponseIterator:
+    """Begin a call that gives any number of responses: one that says so where it is refused."""
+    begun: Any
+    try:
+        inputs = {name: _lasting(given) for name, given in _inputs(request).items()}
+        begun = owner.server.stream(made.model, inputs, **_options(request, made))
+    except Exception as error:
+        begun = _failed(owner, made, error)
+    return iterate(begun, functools.partial(_failed, owner, made))
+
+
+def _lasting(given: Any) -> Any:
+    """Copy what the model may write to while the called one still reads it, after its first response."""
+    if isinstance(given, np.ndarray) and given.flags.writeable and given.dtype != object:
+        return given.copy()
+    return given
+
+
+class _RefusedError(Exception):
+    """A call that is not begun, and why."""
+
+
+def _refuse_decoupled(owner: PythonModel, made: MadeRequest) -> None:
+    if owner.server.is_decoupled(made.model, made.version):
+        raise _RefusedError(
+            f"Model {made.model} is using the decoupled. The current BLS request call doesn't support models "
+            "using the decoupled transaction policy. Please use 'decoupled=True' argument to the 'exec' or "
+            "'async_exec' calls for decoupled models.'"
+        )
+    owner.plain.add((made.model, made.version))
+
+
+def _failed(owner: PythonModel, made: MadeRequest, error: Exception) -> InferenceResponse:
+    """Give the response that says why a call failed."""
+    if isinstance(error, SDKError):
+        if error.model:
+            return failed(error.message, error.code)
+        message = _not_ready(owner, made) or error.message
+    else:
+        message = str(error)
+    return failed(
+        f"Model {made.model} - Error when running inference: {message}", pb_error.TritonError.INTERNAL
+    )
+
+
+def _not_ready(owner: PythonModel, made: MadeRequest) -> str:
+    """Give the stock backend's phrase for a model that is not there, or what hinders its look."""
+    try:
+        if owner.server.is_ready(made.model, made.version):
+            return ""
+    except SDKError as error:
+        return error.message
+    return f"Failed for execute the inference request. Model '{made.model}' is not ready."
