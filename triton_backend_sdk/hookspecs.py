@@ -89,7 +89,8 @@ def is_ready(instance: ModelInstance) -> bool | None:
     """Say whether the instance can take requests; returning nothing says yes, raising says no and why.
 
     It is asked every ``ready_interval_seconds`` (a model parameter; 1), on a thread of its own, and may take
-    ``ready_limit_seconds`` (5). It may be ``async def``. See TRITONBACKEND_ModelInstanceReady.
+    ``ready_limit_seconds`` (5). It may be ``async def``. NotImplemented says that there is nothing to say of
+    this instance: it counts as ready, and is not asked again. See TRITONBACKEND_ModelInstanceReady.
     """
 
 

@@ -19,6 +19,9 @@ from triton_backend_sdk.model_instance import ModelInstance
 #: Takes why the instance is not ready, or None where it is, and for how many seconds that holds.
 Tell = Callable[[str | None, float], None]
 
+#: Seconds that an answer holds after which nobody asks.
+_FOR_GOOD = 1e9
+
 
 class Readiness:
     """Asks ``hook`` on a thread of its own and tells the answers.
@@ -60,12 +63,13 @@ class Readiness:
             )
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            message = why_not_ready(self._hook, self._instance)
+        again = True
+        while again and not self._stopped.is_set():
+            message, again = _ask(self._hook, self._instance)
             self._log(message)
-            self._say(message, self._interval + self._limit)
+            self._say(message, self._interval + self._limit if again else _FOR_GOOD)
             self._answered.set()
-            self._stopped.wait(self._interval)
+            self._stopped.wait(self._interval if again else 0)
 
     def _say(self, message: str | None, seconds: float) -> None:
         with self._lock:
@@ -84,11 +88,18 @@ class Readiness:
 
 def why_not_ready(hook: Callable[..., list[Any]], instance: ModelInstance) -> str | None:
     """Ask once; None means ready."""
+    return _ask(hook, instance)[0]
+
+
+def _ask(hook: Callable[..., list[Any]], instance: ModelInstance) -> tuple[str | None, bool]:
+    """Ask once: why it is not ready, or None, and whether there is any use in asking again."""
     try:
         answers = [_waited(answer) for answer in hook(instance=instance)]
     except BaseException as error:  # nothing may end the thread that asks
-        return f"is_ready raised: {describe(error)[1]}"
-    return None if all(answer is None or answer for answer in answers) else "is_ready returned False"
+        return f"is_ready raised: {describe(error)[1]}", True
+    given = [answer for answer in answers if answer is not NotImplemented]
+    ready = all(answer is None or answer for answer in given)
+    return None if ready else "is_ready returned False", bool(given)
 
 
 def _waited(answer: Any) -> Any:

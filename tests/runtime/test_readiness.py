@@ -168,3 +168,14 @@ def test_the_model_unloads_and_loads_again(serve):
         served.core.unload(served.name)
         served.core.load(served.name)
     assert len(served.module.handles) >= 1
+
+
+def test_a_hook_with_nothing_to_say_is_asked_once_and_the_instance_is_ready_for_good(serve):
+    served = serve(
+        ECHO
+        + "asked = []\n@hookimpl\ndef is_ready(instance):\n    asked.append(instance)\n    return NotImplemented\n",
+        parameters={"ready_interval_seconds": "0.01", "ready_limit_seconds": "0.05"},
+    )
+    assert ask(served, hold_gil_seconds=0.2) is None
+    assert len(served.module.asked) == 1
+    assert "ready" not in served.log.split(served.name, 1)[1].replace("READY", "")
