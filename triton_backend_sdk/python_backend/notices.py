@@ -23,6 +23,8 @@ _STOCK_KEYS = (
     "stub-timeout-seconds",
     "thread-pool-size",
 )
+#: In ``model.state``: before its config is completed, or, where the server completes none, later.
+_PREPARED = "python_model_prepared"
 _CPU_ONLY = "FORCE_CPU_ONLY_INPUT_TENSORS"
 
 
@@ -40,6 +42,21 @@ def backend_notices(config: Mapping[str, str]) -> list[str]:
             f"{', '.join(given)}: of no use here, as there are no stub processes and no shared memory"
         )
     return lines
+
+
+def prepare(model: Model) -> None:
+    """Say what there is to say of a model, once, and put the packages that it brings along on sys.path.
+
+    :raises UnsupportedError: FORCE_CPU_ONLY_INPUT_TENSORS is neither yes nor no.
+    """
+    force_cpu_inputs(model)
+    if hasattr(model.state, _PREPARED):
+        return
+    setattr(model.state, _PREPARED, True)
+    if (line := model_notices(model)) is not None:
+        model.logger.warning(line)
+    if (brought := environment(model)) is not None:
+        brought.adopt()
 
 
 def model_notices(model: Model) -> str | None:

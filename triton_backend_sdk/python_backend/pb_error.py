@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import itertools
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -116,19 +118,17 @@ def told(error: BaseException) -> str:
 
 
 def _frames(error: BaseException) -> list[str]:
-    link = error.__traceback__
-    if link is None:
-        return []
-    while link.tb_next is not None:
-        link = link.tb_next
-    found = []
-    frame: FrameType | None = link.tb_frame
-    line = link.tb_lineno
-    while frame is not None and not frame.f_code.co_filename.startswith(_SDK):
-        found.append(f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}")
-        frame = frame.f_back
-        line = frame.f_lineno if frame is not None else 0
-    return found
+    # What raised it may be a function of the utils: the model's frames are those that called it.
+    innermost_first = list(traceback.walk_tb(error.__traceback__))[::-1]
+    of_the_model = itertools.dropwhile(_is_of_the_sdk, innermost_first)
+    return [
+        f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}"
+        for frame, line in itertools.takewhile(lambda link: not _is_of_the_sdk(link), of_the_model)
+    ]
+
+
+def _is_of_the_sdk(link: tuple[FrameType, int]) -> bool:
+    return link[0].f_code.co_filename.startswith(_SDK)
 
 
 def names(owner: PythonModel | None) -> dict[str, Any]:

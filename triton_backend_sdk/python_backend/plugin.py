@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import logging
 import sys
 import threading
 from types import ModuleType
 from typing import Any
 
-from triton_backend_sdk import InternalError, ModelInstance, Request, TritonError, hookimpl
-from triton_backend_sdk.python_backend import utils_module
+from triton_backend_sdk import (
+    Backend,
+    InternalError,
+    Model,
+    ModelConfig,
+    ModelInstance,
+    Request,
+    TritonError,
+    hookimpl,
+)
+from triton_backend_sdk.python_backend import notices, pb_model_config, readiness, utils_module
+from triton_backend_sdk.python_backend.arguments import initialize_arguments
 from triton_backend_sdk.python_backend.execution import Execution
 from triton_backend_sdk.python_backend.model_file import model_file
 from triton_backend_sdk.python_backend.owner import PythonModel
@@ -29,6 +40,36 @@ class PythonBackend:
     _call: Execution
 
     @hookimpl
+    @staticmethod
+    def backend_initialize(backend: Backend) -> None:
+        """Say once what is different in process."""
+        for line in notices.backend_notices(backend.config):
+            logging.getLogger(f"triton.{backend.name}").info(line)
+
+    @hookimpl
+    @classmethod
+    def auto_complete_config(cls, model: Model, config: ModelConfig) -> None:
+        """Call the model's auto_complete_config, in modules of its own."""
+        notices.prepare(model)
+        owner = PythonModel(model, None)
+        utils_module.build(owner)
+        try:
+            with owner.active():
+                pb_model_config.auto_complete(cls._model_class(owner), model.name, config)
+        except TritonError:
+            raise
+        except BaseException as error:
+            raise InternalError(told(error)) from None
+        finally:
+            owner.close()
+
+    @hookimpl
+    @staticmethod
+    def model_initialize(model: Model) -> None:
+        """Say what the model cannot have in process, and refuse what makes no sense."""
+        notices.prepare(model)
+
+    @hookimpl
     def initialize(self, instance: ModelInstance) -> None:
         """Import model.py, make a TritonPythonModel and call its initialize."""
         instance.outputs_as_given = True
@@ -36,9 +77,9 @@ class PythonBackend:
         utils_module.build(owner)
         try:
             with owner.active():
-                self._model = self._model_class()()
+                self._model = self._model_class(owner)()
                 if hasattr(self._model, "initialize"):
-                    self._model.initialize(_arguments(instance))
+                    self._model.initialize(initialize_arguments(instance))
         except BaseException as error:
             owner.close()
             if isinstance(error, TritonError):
@@ -50,6 +91,14 @@ class PythonBackend:
     def execute(self, requests: list[Request]) -> list[Any]:
         """Answer a batch with what the model's execute makes of it."""
         return self._call(requests)
+
+    @hookimpl
+    def is_ready(self) -> Any:
+        """Ask the model, if it has something to say."""
+        if not hasattr(self._model, "is_ready"):
+            return NotImplemented
+        with self._owner.active():
+            return readiness.is_ready(self._model)
 
     @hookimpl
     def finalize(self) -> None:
@@ -64,8 +113,9 @@ class PythonBackend:
     def _execute(self, requests: list[Any]) -> Any:
         return self._model.execute(requests)
 
-    def _model_class(self) -> Any:
-        return _load(self._owner).TritonPythonModel
+    @classmethod
+    def _model_class(cls, owner: PythonModel) -> Any:
+        return _load(owner).TritonPythonModel
 
 
 def _load(owner: PythonModel) -> ModuleType:
@@ -87,17 +137,3 @@ def _load(owner: PythonModel) -> ModuleType:
             else:
                 sys.modules[UTILS] = before
     return module
-
-
-def _arguments(instance: ModelInstance) -> dict[str, str]:
-    import json  # noqa: PLC0415  for now
-
-    return {
-        "model_config": json.dumps(instance.model.config),
-        "model_instance_kind": instance.kind.name,
-        "model_instance_name": instance.name,
-        "model_instance_device_id": str(instance.device_id),
-        "model_repository": str(instance.model.directory),
-        "model_version": str(instance.model.version),
-        "model_name": instance.model.name,
-    }

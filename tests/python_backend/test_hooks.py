@@ -1,0 +1,156 @@
+"""The hooks around execute: what a model.py may have beside it, served by the ready-made backend."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from triton_backend_sdk import TritonError
+
+X = {"IN": np.ones(4, np.float32)}
+MODEL = """
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config):
+        {complete}
+        return config
+
+    def initialize(self, args):
+        self.args = args
+        {initialize}
+
+    def execute(self, requests):
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", 2 * pb_utils.get_input_tensor_by_name(r, "IN").as_numpy())]) for r in requests]
+"""
+TENSORS = """
+        config.add_input({"name": "IN", "data_type": "TYPE_FP32", "dims": [4]})
+        config.add_output({"name": "OUT", "data_type": "TYPE_FP32", "dims": [4]})
+"""
+
+
+def source(complete="pass", initialize="pass"):
+    return MODEL.format(complete=complete, initialize=initialize)
+
+
+def test_a_model_completes_its_config(serve_model):
+    served = serve_model(source(TENSORS), inputs={}, outputs={})
+    assert served.core.model_config(served.name)["input"][0]["dims"] == [4]
+    np.testing.assert_array_equal(served.infer(X)["OUT"], [2] * 4)
+
+
+def test_why_a_model_cannot_complete_its_config(serve_model):
+    with pytest.raises(TritonError) as raised:
+        serve_model(source("config.set_max_batch_size(1)"), batch=2, name="too_small")
+    text = str(raised.value)
+    message = "ValueError: configuration specified max_batch_size 2, but in auto-complete-config function for model 'too_small' specified max_batch_size 1\n\nAt:\n"
+    assert message in text
+    assert "): auto_complete_config\n" in text
+
+    with pytest.raises(
+        TritonError,
+        match=r"auto_complete_config function in model 'gives_none' must return a valid pb\.ModelConfig object\.",
+    ):
+        serve_model(source("return None"), name="gives_none")
+
+
+def test_a_config_is_completed_apart_from_the_instances(serve_model):
+    served = serve_model(
+        "import sys\nsys.tb_modules = [*getattr(sys, 'tb_modules', ()), __name__]\n" + source(TENSORS),
+        inputs={},
+        outputs={},
+        instances=2,
+    )
+    assert len(set(sys.tb_modules)) == 3
+    del sys.tb_modules
+    served.infer(X)
+
+
+def test_what_is_said_at_load(serve_model):
+    served = serve_model(
+        source(),
+        instances=3,
+        parameters={"EXECUTION_ENV_PATH": "/not/there.tar.gz"},
+        core_options={"backend_config": {"python_under_test": {"shm-default-byte-size": "1048576"}}},
+    )
+    served.infer(X)
+    lines = served.log.splitlines()
+    assert sum("shm-default-byte-size: of no use here" in line for line in lines) == 1
+    assert sum("takes the server along" in line for line in lines) == 1
+    (said,) = [line for line in lines if "EXECUTION_ENV_PATH" in line]
+    assert f"model '{served.name}': EXECUTION_ENV_PATH /not/there.tar.gz is not there" in said
+    assert "its 3 instances share one Python interpreter" in said
+    assert "did you mean" not in served.log
+
+
+def test_an_ordinary_model_is_loaded_without_a_word(serve_model):
+    served = serve_model(source())
+    assert [line for line in served.log.splitlines() if line.startswith("W")] == []
+
+
+def test_packages_that_a_model_brings_along(serve_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    packages = (
+        tmp_path
+        / "env"
+        / "lib"
+        / f"python{sys.version_info.major}.{sys.version_info.minor}"
+        / "site-packages"
+    )
+    packages.mkdir(parents=True)
+    (packages / "tb_brought.py").write_text("FACTOR = 2\n")
+    served = serve_model(
+        "from tb_brought import FACTOR\n" + source(TENSORS),
+        inputs={},
+        outputs={},
+        parameters={"EXECUTION_ENV_PATH": str(tmp_path / "env")},
+    )
+    served.infer(X)
+    assert f"the packages of EXECUTION_ENV_PATH {tmp_path / 'env'} are on sys.path" in served.log
+    del sys.modules["tb_brought"]
+
+
+def test_force_cpu_only_is_checked(serve_model):
+    with pytest.raises(TritonError, match="Incorrect value for FORCE_CPU_ONLY_INPUT_TENSORS: maybe'"):
+        serve_model(source(), parameters={"FORCE_CPU_ONLY_INPUT_TENSORS": "maybe"})
+
+
+READY = """
+    def is_ready(self):
+        return {answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (READY.format(answer="True"), None),
+        (READY.format(answer="False"), "is_ready returned False"),
+        (READY.format(answer="1"), "is_ready() must return a boolean value"),
+        (READY.replace("def", "async def").format(answer="False"), "is_ready returned False"),
+        (READY.format(answer="1 // 0"), "ZeroDivisionError"),
+        ("", None),
+    ],
+)
+def test_readiness(serve_model, more, said):
+    served = serve_model(source() + more)
+    assert (said is None) == ("not ready" not in served.log)
+    assert said is None or said in served.log
+    served.infer(X)
+
+
+def test_what_initialize_is_told(serve_model):
+    served = serve_model("import sys\n" + source(initialize="sys.tb_args = args"), batch=4)
+    told = sys.tb_args
+    del sys.tb_args
+    folder = served.repository / served.name
+    assert {key: told[key] for key in told if key != "model_config"} == {
+        "model_instance_kind": "CPU",
+        "model_instance_name": f"{served.name}_0_0",
+        "model_instance_device_id": "0",
+        "model_repository": str(folder),
+        "model_version": "1",
+        "model_name": served.name,
+    }
+    assert '"max_batch_size":4' in told["model_config"]
