@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.show(results, console)
     report.write(results, options.output)
     if options.output == RESULTS and not options.row:
-        report.show_in_readme(results, RESULTS.parent.parent / "README.md")
-    console.print(f"written to {options.output}: results.json, results.md, results.png")
+        report.show_in_pages(results, RESULTS.parent.parent)
+    console.print(f"written to {options.output}: results.json, results.md, python-models.md, results.png")
     return 0
 
 

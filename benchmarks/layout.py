@@ -11,8 +11,9 @@ from pathlib import Path
 from benchmarks import parts
 from benchmarks.cc import compile_client, compile_floor
 from benchmarks.ground import Ground
-from benchmarks.rows import FLOOR, STOCK, Model, Peer, models
+from benchmarks.rows import COMPAT, FLOOR, STOCK, Model, Peer, models
 from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.compat import compat_backend
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.project import Project
 
@@ -49,11 +50,13 @@ def place_backend(peer: Peer, work: str, backends: Path, server: Path) -> None:
     """Build or copy a peer's backend for a kind of work, unless it is there."""
     target = backends / peer.backend(work)
     if target.exists():
-        return  # the stock backend does every work
+        return  # what runs a model.py does every work
     if peer is STOCK:
         _place_stock(target, server)
     elif peer is FLOOR:
         compile_floor(work, target, server)
+    elif peer is COMPAT:
+        build_backend(compat_backend(target.name), backends)
     else:
         build_backend(Project.find(HERE / "plugins" / target.name), backends)
 
@@ -77,5 +80,5 @@ def write_models(peer: Peer, repository: Path, chosen: Iterable[Model]) -> None:
         version = repository / model.name / "1"
         version.mkdir(parents=True)
         (version.parent / "config.pbtxt").write_text(model.config(peer), encoding="utf-8")
-        if peer is STOCK:
+        if peer in (STOCK, COMPAT):
             shutil.copy2(HERE / "stock" / f"{model.work}.py", version / "model.py")

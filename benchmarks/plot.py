@@ -14,35 +14,40 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from benchmarks.rows import FLOOR, STOCK
+from benchmarks.rows import COMPAT, FLOOR, STOCK
 
 if TYPE_CHECKING:
     from benchmarks.report import Line
 
-_INK, _GREY, _OURS = "#24292f", "#8c959f", "#1a7f5a"
+_INK, _GREY, _OURS, _COMPAT = "#24292f", "#8c959f", "#1a7f5a", "#bf5b04"
 _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def draw(lines: Sequence[Line], target: Path) -> None:
-    """Draw the requests/s of this SDK and of the floor as multiples of the stock backend's, in log scale."""
+    """Draw each one's requests/s as multiples of the stock backend's, in log scale."""
     rates = [line for line in lines if line.metric == "rate"][::-1]
     ours = [line.ratio(STOCK.key) for line in rates]
-    floor = [line.medians.get(FLOOR.key, math.nan) / line.medians[STOCK.key] for line in rates]
+    floor, compat = _multiples(rates, FLOOR.key), _multiples(rates, COMPAT.key)
     height = 1.1 + 0.38 * len(rates)
-    figure, axes = plt.subplots(figsize=(9, height), dpi=160)
-    figure.subplots_adjust(left=0.385, right=0.76, top=1 - 0.8 / height, bottom=0.35 / height)
+    figure, axes = plt.subplots(figsize=(10, height), dpi=160)
+    figure.subplots_adjust(left=0.345, right=0.685, top=1 - 0.8 / height, bottom=0.35 / height)
     axes.hlines(range(len(rates)), 1, ours, color=_OURS, linewidth=10)
     axes.plot(floor, range(len(rates)), "|", markersize=17, markeredgewidth=2.5, color=_INK, zorder=3)
+    axes.plot(compat, range(len(rates)), "D", markersize=6, color=_COMPAT, zorder=4)
     axes.axvline(1, color=_GREY, linewidth=1.5, zorder=1)
     axes.set_yticks(range(len(rates)), [line.title for line in rates])
-    _scale(axes, max(value for value in (*ours, *floor) if not math.isnan(value)))
-    _columns(axes, ours, floor)
+    _scale(axes, max(value for value in (*ours, *floor, *compat) if not math.isnan(value)))
+    _columns(axes, ours, compat, floor)
     title = "Requests per second (of streams: responses), stock Python backend = 1"
     figure.suptitle(
         title, x=0.01, y=1 - 0.1 / height, horizontalalignment="left", color=_INK, fontweight="bold"
     )
     figure.savefig(target, facecolor="white", metadata={"Software": None})
     plt.close(figure)
+
+
+def _multiples(rates: Sequence[Line], key: str) -> list[float]:
+    return [line.medians.get(key, math.nan) / line.medians[STOCK.key] for line in rates]
 
 
 def _scale(axes: Axes, largest: float) -> None:
@@ -62,11 +67,12 @@ def _plain(axes: Axes, grid: Literal["x", "y"]) -> None:
         spine.set_visible(False)
 
 
-def _columns(axes: Axes, ours: Sequence[float], floor: Sequence[float]) -> None:
+def _columns(axes: Axes, ours: Sequence[float], compat: Sequence[float], floor: Sequence[float]) -> None:
     """Write the numbers right of the bars, under the names that serve as the legend."""
     for place, header, color, values in (
-        (1.24, "\u25ac this SDK", _OURS, ours),
-        (1.47, "| C floor", _INK, floor),
+        (1.2, "\u25ac this SDK", _OURS, ours),
+        (1.62, "\u25c6 same model.py", _COMPAT, compat),
+        (1.87, "| C floor", _INK, floor),
     ):
         style: dict[str, Any] = {
             "color": color,

@@ -23,7 +23,10 @@ STOCK = Peer("stock", "stock Python backend", "python")
 FLOOR = Peer("floor", "C floor", "floor_{}")
 OURS = Peer("ours", "this SDK", "{}")
 BATCHED = Peer("batched", "this SDK, @batched", "batched_{}")
-PEERS = (STOCK, FLOOR, OURS, BATCHED)
+#: The stock backend's very model.py, in the server's process.
+COMPAT = Peer("compat", "model.py, in-process", "python_inprocess")
+PEERS = (STOCK, FLOOR, OURS, BATCHED, COMPAT)
+ALL = (STOCK, FLOOR, OURS, COMPAT)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ LARGE = Model("large", "FP32", 4 << 20)
 STRINGS = Model("strings", "STRING", 10_000)
 BATCH = Model("batch", "FP32", 16, max_batch_size=64)
 MEGA = Model("mega", "FP32", 1 << 18)
-STREAM = Model("stream", "INT32", 1, work="stream", decoupled=("stock", "floor", "ours"))
+STREAM = Model("stream", "INT32", 1, work="stream", decoupled=tuple(peer.key for peer in ALL))
 CALL_SMALL = Model("call_small", "FP32", 16, work="call")
 CALL_MEGA = Model("call_mega", "FP32", 1 << 18, work="call")
 # The stock backend takes a second request before the first is answered only in a decoupled model.
@@ -80,6 +83,8 @@ class Target:
     #: The key of a peer, IDEAL, or None where ``limit`` is in us.
     peer: str | None
     limit: float
+    #: The key of the peer that must reach it.
+    of: str = OURS.key
 
     @property
     def sign(self) -> str:
@@ -135,6 +140,10 @@ class Row:
         return "responses/s" if self.responses else "requests/s"
 
 
+#: What the stock backend's model.py must gain in-process: in requests/s.
+_THREEFOLD = Target("rate", "stock", 3, of=COMPAT.key)
+_FOURFOLD = Target("rate", "stock", 4, of=COMPAT.key)
+
 _SHARED_MEMORY = ("--shared-memory", "system", "--output-shared-memory-size", str(4 * LARGE.elements))
 
 ROWS = (
@@ -145,7 +154,8 @@ ROWS = (
         IN_PROCESS,
         pinned=True,
         metrics=("p50", "rate"),
-        targets=(Target("p50", "stock", 0.25), Target("p50", "floor", 1.6)),
+        peers=ALL,
+        targets=(Target("p50", "stock", 0.25), Target("p50", "floor", 1.6), _THREEFOLD),
     ),
     Row("small-unpinned", "16 floats, in-process, unpinned", SMALL, IN_PROCESS, metrics=("p50", "rate")),
     Row(
@@ -154,15 +164,26 @@ ROWS = (
         LARGE,
         IN_PROCESS,
         pinned=True,
-        targets=(Target("rate", "stock", 3.5), Target("rate", "floor", 0.9)),
+        peers=ALL,
+        targets=(Target("rate", "stock", 3.5), Target("rate", "floor", 0.9), _THREEFOLD),
     ),
-    Row("strings", "10,000 strings, in-process", STRINGS, IN_PROCESS, ("--string-length", "16"), pinned=True),
+    Row(
+        "strings",
+        "10,000 strings, in-process",
+        STRINGS,
+        IN_PROCESS,
+        ("--string-length", "16"),
+        pinned=True,
+        peers=ALL,
+        targets=(_THREEFOLD,),
+    ),
     Row(
         "stream",
         "8 streams of 1,000 ints, in-process",
         STREAM,
         IN_PROCESS,
         pinned=True,
+        peers=ALL,
         targets=(Target("rate", "stock", 5),),
         concurrency=8,
         responses=1000,
@@ -175,6 +196,7 @@ ROWS = (
         IN_PROCESS,
         pinned=True,
         metrics=("p50",),
+        peers=ALL,
         targets=(Target("p50", None, 15),),
         own_client=True,
         callee=SMALL,
@@ -186,7 +208,8 @@ ROWS = (
         CALL_MEGA,
         IN_PROCESS,
         pinned=True,
-        targets=(Target("rate", "stock", 4),),
+        peers=ALL,
+        targets=(Target("rate", "stock", 4), _FOURFOLD),
         own_client=True,
         callee=MEGA,
     ),

@@ -20,29 +20,34 @@ if __package__ in (None, ""):  # run as a file: the package is found from the fo
 from rich.console import Console
 
 from benchmarks import parts
-from benchmarks.rows import BATCH, CALL_SMALL, SMALL, Model, Peer
+from benchmarks.layout import place_backend, write_models
+from benchmarks.rows import BATCH, CALL_SMALL, COMPAT, SMALL, Model, Peer
 from benchmarks.soak_clients import fail, go_away
-from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.install import install_server
 from triton_backend_sdk.tools.process import BoundProcess
-from triton_backend_sdk.tools.project import Project
 from triton_backend_sdk.tools.server import TritonServer, find_server
 
 HERE = Path(__file__).parent
 BACKEND = Peer("soak", "the plugin of the soak test", "soak_{}")
 AWAIT = Model("await_small", "FP32", 16, work="await")
 STREAM = Model("stream", "INT32", 1, work="stream", decoupled=("soak",))
+#: The benchmark's model.py files, in-process.
+PYTHON_STREAM = Model("python_stream", "INT32", 1, work="stream", decoupled=("compat",))
+CALL_PYTHON = Model("call_python_small", "FP32", 16, work="call")
 #: Responses that each stream has, but for those whose client goes away.
 STREAM_LENGTH = 20
-#: Each model with the number of requests that are kept in flight.
+#: Each model with who serves it, and the number of requests that are kept in flight.
 LOADS = (
-    (SMALL, 4),
-    (Model("strings", "STRING", 100), 1),
-    (BATCH, 32),
-    (CALL_SMALL, 2),
-    (AWAIT, 8),
-    (STREAM, 2),
+    (BACKEND, SMALL, 4),
+    (BACKEND, Model("strings", "STRING", 100), 1),
+    (BACKEND, BATCH, 32),
+    (BACKEND, CALL_SMALL, 2),
+    (BACKEND, AWAIT, 8),
+    (BACKEND, STREAM, 2),
+    (COMPAT, Model("python_small", "FP32", 16), 2),
+    (COMPAT, CALL_PYTHON, 2),
+    (COMPAT, PYTHON_STREAM, 1),
 )
 #: RSS may grow by this much after the warm-up. Medians: responses to slow clients wait in Triton for moments.
 ALLOWED = 1.02
@@ -94,16 +99,16 @@ def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
     libraries = f"{perf_analyzer.parent / 'lib'}:{root / 'lib'}"
     with tempfile.TemporaryDirectory(prefix="tbsdk-soak-") as name, contextlib.ExitStack() as running:
         work = Path(name)
-        for backend in {BACKEND.backend(model.work) for model, _ in LOADS}:
-            build_backend(Project.find(HERE / "plugins" / backend), work / "backends")
-        _write_models(work / "models")
+        for peer, model, _ in LOADS:
+            place_backend(peer, model.work, work / "backends", root)
+            write_models(peer, work / "models", [model])
         server = TritonServer(work / "models", backend_directory=work / "backends", server=installation)
         running.callback(server.kill)  # at once: the plugin keeps views, and so requests, for ever
         server.start()
         server.wait_ready()
-        for model, concurrency in LOADS:
+        for _, model, concurrency in LOADS:
             command = [str(perf_analyzer), "-m", model.name, "-i", "grpc", "-u", server.grpc_url, "--async"]
-            if model is STREAM:
+            if model.work == "stream":
                 command += ["--streaming", "--input-data", str(_stream_lengths(work))]
             # One endless window: perf_analyzer is stopped, its numbers are not wanted.
             command += ["--concurrency-range", str(concurrency), "-p", str(int(_LIMIT_S * 1000))]
@@ -114,12 +119,6 @@ def soak(requests: int, report: Callable[[str], None]) -> list[Point]:
         points = list(_watch(server, requests, report))
         report(_summary(_check_loads(server)))
         return points
-
-
-def _write_models(repository: Path) -> None:
-    for model, _ in LOADS:
-        (repository / model.name / "1").mkdir(parents=True)
-        (repository / model.name / "config.pbtxt").write_text(model.config(BACKEND), encoding="utf-8")
 
 
 def _stream_lengths(work: Path) -> Path:
@@ -157,15 +156,15 @@ def _counts(server: TritonServer) -> dict[tuple[str, str], int]:
 
 def _check_loads(server: TritonServer) -> dict[tuple[str, str], int]:
     counts = _counts(server)
-    idle = [model.name for model, _ in LOADS if not counts[model.name, "success"]]
+    idle = [model.name for _, model, _ in LOADS if not counts[model.name, "success"]]
     if idle or not counts[SMALL.name, "fail"] or not counts[STREAM.name, "fail"]:
         raise HandledError(f"not every kind of request was sent: {counts}", "see perf_analyzer's own output")
     return counts
 
 
 def _summary(counts: dict[tuple[str, str], int]) -> str:
-    streamed = STREAM_LENGTH * counts[STREAM.name, "success"]
-    calls = counts[CALL_SMALL.name, "success"] + counts[AWAIT.name, "success"]
+    streamed = STREAM_LENGTH * sum(counts[model.name, "success"] for model in (STREAM, PYTHON_STREAM))
+    calls = sum(counts[model.name, "success"] for model in (CALL_SMALL, AWAIT, CALL_PYTHON))
     failed = sum(count for (_, kind), count in counts.items() if kind == "fail")
     return (
         f"among them {streamed:,} streamed responses, {calls:,} calls, {failed:,} failures and clients gone"

@@ -10,11 +10,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the installed package
 
 from benchmarks import inprocess, perf, report, soak  # noqa: E402
+from benchmarks.layout import write_models  # noqa: E402
 from benchmarks.rows import (  # noqa: E402
     BATCH,
     BATCHED,
     CALL_MEGA,
     CALL_SMALL,
+    COMPAT,
     FLOOR,
     MEGA,
     OURS,
@@ -65,7 +67,7 @@ def test_latencies_are_those_of_the_requests_in_the_windows():
 
 @pytest.fixture
 def results():
-    rates = {STOCK: 100.0, FLOOR: 500.0, OURS: 400.0, BATCHED: 450.0}
+    rates = {STOCK: 100.0, FLOOR: 500.0, OURS: 400.0, BATCHED: 450.0, COMPAT: 350.0}
     samples = {
         (row, peer): [
             perf.Sample(rates[peer] * noise, 1e6 / rates[peer] * noise, 1e7) for noise in (0.5, 1, 9)
@@ -91,9 +93,40 @@ def test_the_markdown_says_what_was_reached_and_missed_and_on_what(results):
     assert "CPU a CPU, 2 cores, Python 3.11" in text
 
 
+def test_the_same_model_py_has_a_table_of_its_own(results):
+    line = "| 16 MB, in-process | 100/s | 350/s | 3.50x | 400/s |\n"
+    both, one = report.markdown(results), report.model_py_markdown(results)
+    assert line in both
+    assert line in one
+    missed = (
+        "1 MB through a call to another model, the same model.py: requests/s 3.50x of stock, target >= 4x"
+    )
+    assert f"- missed: {missed}\n" in both
+    assert f"- missed: {missed}\n" in one
+    assert "this SDK" not in one
+    assert "- reached: 16 floats, in-process, the same model.py: requests/s 3.50x of stock" in one
+
+
+def test_what_must_be_measured_of_a_model_py_is():
+    rows = {row.key for row in ROWS if COMPAT in row.peers}
+    assert rows == {"small", "large", "strings", "stream", "call-hop", "call-large"}
+    targets = {row.key: target.limit for row in ROWS for target in row.targets if target.of == "compat"}
+    assert targets == {"small": 3, "large": 3, "strings": 3, "call-large": 4}
+
+
+def test_a_model_py_is_the_same_file_on_both_backends(tmp_path):
+    for peer in (STOCK, COMPAT):
+        write_models(peer, tmp_path / peer.key, models(peer, own_client=True))
+    stock = {file.relative_to(tmp_path / "stock"): file for file in tmp_path.glob("stock/*/1/model.py")}
+    compat = {file.relative_to(tmp_path / "compat"): file for file in tmp_path.glob("compat/*/1/model.py")}
+    assert len(compat) == 5
+    assert all(stock[name].read_bytes() == file.read_bytes() for name, file in compat.items())
+
+
 def test_rows_that_were_not_measured_are_left_out(results):
     del results["rows"]["large"]
     assert "16 MB, in-process" not in report.markdown(results)
+    assert "16 MB, in-process" not in report.model_py_markdown(results)
 
 
 def test_a_row_without_a_floor_shows_what_nobody_can_exceed(results):
@@ -148,7 +181,11 @@ def test_a_latency_is_to_be_below_its_target_and_a_rate_above(metric, ratio, rea
 def test_the_written_table_is_that_of_the_written_numbers():
     folder = ROOT / "benchmarks" / "results"
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert (folder / "results.md").read_text(encoding="utf-8") == report.markdown(results)
+    for page, (name, render) in report.PAGES.items():
+        assert (folder / name).read_text(encoding="utf-8") == render(results)
+        mark, end = report.MARKS[0].format(name), report.MARKS[1]
+        shown = (ROOT / page).read_text(encoding="utf-8").split(f"{mark}\n")[1].split(end)[0]
+        assert shown == render(results)
 
 
 def test_all_backends_get_the_same_config_but_for_the_name():

@@ -13,7 +13,18 @@ from benchmarks import inprocess, parts  # noqa: E402
 from benchmarks.cc import compile_client  # noqa: E402
 from benchmarks.ground import Ground  # noqa: E402
 from benchmarks.layout import place_backend, write_models  # noqa: E402
-from benchmarks.rows import FLOOR, IN_PROCESS, OURS, ROWS, SMALL, STREAM, Model, Row, models  # noqa: E402
+from benchmarks.rows import (  # noqa: E402
+    COMPAT,
+    FLOOR,
+    IN_PROCESS,
+    OURS,
+    ROWS,
+    SMALL,
+    STREAM,
+    Model,
+    Row,
+    models,
+)
 from triton_backend_sdk.tools.errors import HandledError  # noqa: E402
 from triton_backend_sdk.tools.install import install_server  # noqa: E402
 from triton_backend_sdk.tools.server import find_server  # noqa: E402
@@ -29,7 +40,7 @@ def ground(tmp_path_factory):
     libraries = f"{server / 'lib'}:{parts.libpython_directory()}"
     ground = Ground(root, Path("unused"), {**os.environ, "LD_LIBRARY_PATH": libraries})
     compile_client(ground.client, server)
-    for peer in (FLOOR, OURS):
+    for peer in (FLOOR, OURS, COMPAT):
         write_models(peer, ground.client_repository(peer), models(peer, own_client=True))
         for work in {model.work for model in models(peer, own_client=True)}:
             place_backend(peer, work, ground.backends, server)
@@ -50,6 +61,11 @@ def test_the_floors_answer_rightly_and_are_counted(ground, row):
 @pytest.mark.parametrize("row", LOADED, ids=lambda row: row.key)
 def test_this_sdk_answers_rightly_and_is_counted(ground, row):
     assert measure(ground, OURS, row, window_ms=150).rate > 0
+
+
+@pytest.mark.parametrize("row", [row for row in LOADED if COMPAT in row.peers], ids=lambda row: row.key)
+def test_the_stock_backends_model_py_answers_rightly_in_process_and_is_counted(ground, row):
+    assert measure(ground, COMPAT, row, window_ms=150).rate > 0
 
 
 def test_what_answers_too_little_is_not_measured(ground):

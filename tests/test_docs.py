@@ -1,6 +1,6 @@
-"""What the guides in docs/ say is so: links lead somewhere, and every plugin shown answers in the real core.
+"""What the guides in docs/ say is so: links lead somewhere, all plugins and models shown answer in the real core.
 
-A plugin is served with one input IN and one output OUT, FP32 of any size, batches up to 8, and asked with 1, 2, 3.
+A plugin, or a model.py for the ready-made backend, is served with one input IN and one output OUT, FP32 of any size, batches up to 8, and asked with 1, 2, 3.
 Where that does not fit, a comment in the line above the block says what does, as JSON: what the fixture ``serve``
 takes, ``ask`` (inputs), ``options`` (infer's), ``gives`` (outputs), and ``also``, models that it calls, which give their
 input back: name to names of input and output::
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.python_backend.conftest import python_backends, serve_model  # noqa: F401  fixtures
 from tests.runtime.conftest import serve  # noqa: F401  the fixture
 from triton_backend_sdk.dtypes import DataType
 
@@ -30,14 +31,17 @@ def execute(requests):
     return [Response({{"{made}": request["{given}"]}}) for request in requests]
 """
 _BLOCK = re.compile(r"^(?:<!-- (run|not run): (.*?) -->\n+)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SERVED = re.compile(r"^\s*(async )?def execute\(|PythonModelPlugin", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
-def plugins():
+def shown():
+    """Give what can be served: whether it is a model.py, the text, and what is said of it."""
     for page in PAGES:
         for number, (verb, how, block) in enumerate(_BLOCK.findall(page.read_text())):
-            if re.search(r"^\s*(async )?def execute\(", block, re.MULTILINE) and verb != "not run":
-                yield pytest.param(block, json.loads(how or "{}"), id=f"{page.stem}-{number}")
+            if _SERVED.search(block) and verb != "not run":
+                model_py = "triton_backend_sdk" not in block
+                yield pytest.param(model_py, block, json.loads(how or "{}"), id=f"{page.stem}-{number}")
 
 
 def anchors(page: Path) -> set[str]:
@@ -58,8 +62,9 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize(("block", "how"), list(plugins()))
-def test_every_plugin_shown_answers(serve, block, how):  # noqa: F811
+@pytest.mark.parametrize(("model_py", "block", "how"), list(shown()))
+def test_all_that_is_shown_answers(request, model_py, block, how):
+    start = request.getfixturevalue("serve_model" if model_py else "serve")
     options = {
         key: {name: tuple(spec) for name, spec in how.pop(key).items()}
         for key in ("inputs", "outputs")
@@ -75,9 +80,9 @@ def test_every_plugin_shown_answers(serve, block, how):  # noqa: F811
             "outputs": {made: ("FP32", [-1])},
             "batch": options["batch"],
         }
-        helper = serve(ECHO.format(given=given, made=made), load=False, **spec)
+        helper = start(ECHO.format(given=given, made=made), load=False, **spec)
         (helper.repository / helper.name).rename(helper.repository / name)
-    served = serve(block, load=not also, **options)
+    served = start(block, load=not also, **options)
     for name in also:
         served.core.load(name)
     if also:
