@@ -47,6 +47,8 @@ class PythonModel:
     def close(self) -> None:
         """Be no more one of those that a call may belong to."""
         _owners.discard(self)
+        if self.scope is not None:
+            self.scope.close()
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
 import logging
-import sys
-import threading
 from types import ModuleType
 from typing import Any
 
@@ -26,10 +22,10 @@ from triton_backend_sdk.python_backend.execution import Execution
 from triton_backend_sdk.python_backend.model_file import model_file
 from triton_backend_sdk.python_backend.owner import PythonModel
 from triton_backend_sdk.python_backend.pb_error import told
+from triton_backend_sdk.python_backend.scope import Scope
 
-_numbers = itertools.count()
-_importing = threading.Lock()
-UTILS = "triton_python_backend_utils"
+#: What a model imports to work with; the second is the part of the stock backend's that is written in C++.
+UTILS = ("triton_python_backend_utils", "c_python_backend_utils")
 
 
 class PythonBackend:
@@ -119,21 +115,10 @@ class PythonBackend:
 
 
 def _load(owner: PythonModel) -> ModuleType:
-    path = model_file(owner.model)
-    name = f"{owner.name}@{next(_numbers)}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    model = owner.model
+    path = model_file(model)
     assert owner.utils is not None
-    with _importing:
-        before = sys.modules.get(UTILS)
-        sys.modules[UTILS] = owner.utils
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            if before is None:
-                del sys.modules[UTILS]
-            else:
-                sys.modules[UTILS] = before
-    return module
+    folder = model.directory if path.parent == model.version_directory else path.parent
+    given = dict.fromkeys(UTILS, owner.utils)
+    scope = owner.scope = Scope(owner.name, path.parent, folder, model.backend.directory, given)
+    return scope.load(path.stem)
