@@ -154,3 +154,12 @@ def test_what_initialize_is_told(serve_model):
         "model_name": served.name,
     }
     assert '"max_batch_size":4' in told["model_config"]
+
+
+def test_the_model_dir(serve_model):
+    served = serve_model(
+        "import sys\n"
+        + source("sys.tb_dirs = [pb_utils.get_model_dir()]", "sys.tb_dirs.append(pb_utils.get_model_dir())")
+    )
+    assert sys.tb_dirs == [str(served.repository / served.name / "1")] * 2
+    del sys.tb_dirs

@@ -114,9 +114,14 @@ def test_all_kinds(family_class):
     assert lines(served, "pb_histogram_count") == {"": 3, '{of="none"}': 1}
 
 
-COUNTER_SET = "Failed to set metric value: TRITONSERVER_METRIC_KIND_COUNTER does not support Set"
+def process(served):
+    """Give what stands before words of Triton's, as in the stock backend."""
+    return f"Failed to process the request for model '{served.name}_0_0', message: "
+
+
+COUNTER_SET = "Failed to set metric value: PROCESSTRITONSERVER_METRIC_KIND_COUNTER does not support Set"
 NEGATIVE = (
-    "Failed to increment metric value: TRITONSERVER_METRIC_KIND_COUNTER can only be incremented "
+    "Failed to increment metric value: PROCESSTRITONSERVER_METRIC_KIND_COUNTER can only be incremented "
     "monotonically by non-negative values."
 )
 
@@ -125,21 +130,21 @@ NEGATIVE = (
     ("kind", "operation", "arguments", "message"),
     [
         ("COUNTER", "set", [1], COUNTER_SET),
-        ("COUNTER", "observe", [1], "Failed to observe metric value: TRITONSERVER_METRIC_KIND_COUNTER does not support Observe"),
+        ("COUNTER", "observe", [1], "Failed to observe metric value: PROCESSTRITONSERVER_METRIC_KIND_COUNTER does not support Observe"),
         ("COUNTER", "increment", [-1], NEGATIVE),
-        ("GAUGE", "observe", [1], "Failed to observe metric value: TRITONSERVER_METRIC_KIND_GAUGE does not support Observe"),
-        ("HISTOGRAM", "set", [1], "Failed to set metric value: TRITONSERVER_METRIC_KIND_HISTOGRAM does not support Set"),
-        ("HISTOGRAM", "increment", [1], "Failed to increment metric value: TRITONSERVER_METRIC_KIND_HISTOGRAM does not support Increment"),
-        ("HISTOGRAM", "value", [], "Failed to get metric value: TRITONSERVER_METRIC_KIND_HISTOGRAM does not support Value"),
+        ("GAUGE", "observe", [1], "Failed to observe metric value: PROCESSTRITONSERVER_METRIC_KIND_GAUGE does not support Observe"),
+        ("HISTOGRAM", "set", [1], "Failed to set metric value: PROCESSTRITONSERVER_METRIC_KIND_HISTOGRAM does not support Set"),
+        ("HISTOGRAM", "increment", [1], "Failed to increment metric value: PROCESSTRITONSERVER_METRIC_KIND_HISTOGRAM does not support Increment"),
+        ("HISTOGRAM", "value", [], "Failed to get metric value: PROCESSTRITONSERVER_METRIC_KIND_HISTOGRAM does not support Value"),
     ],
 )  # fmt: skip
 def test_what_a_kind_cannot_do(family_class, kind, operation, arguments, message):
-    _, family_of = family_class
+    served, family_of = family_class
     family = family_of(f"pb_cannot_{kind}", "", getattr(family_of, kind))
     metric = family.Metric(buckets=[1] if kind == "HISTOGRAM" else None)
     with pytest.raises(TritonModelException) as raised:
         getattr(metric, operation)(*arguments)
-    assert str(raised.value) == message
+    assert str(raised.value) == message.replace("PROCESS", process(served))
 
 
 @pytest.mark.parametrize(
@@ -152,11 +157,11 @@ def test_what_a_kind_cannot_do(family_class, kind, operation, arguments, message
         ("GAUGE", {"buckets": (1,)}, "Failed to create metric. Buckets must be a list."),
         ("HISTOGRAM", {"buckets": (1,)}, "Failed to create metric. Buckets must be a list."),
         ("HISTOGRAM", {"labels": {}}, "Failed to create metric. Missing required buckets."),
-        ("HISTOGRAM", {"buckets": [2, 1]}, "Error when creating Metric: Bucket Boundaries must be strictly sorted"),
-        ("HISTOGRAM", {"buckets": [1, 1]}, "Error when creating Metric: Bucket Boundaries must be strictly sorted"),
-        ("COUNTER", {"labels": {"a": 1}}, "Error when creating Metric: attempt to access JSON non-string as string"),
-        ("COUNTER", {"labels": {"a-b": "1"}}, "Error when creating Metric: Invalid label name"),
-        ("COUNTER", {"labels": {1: "1"}}, "Error when creating Metric: Invalid label name"),
+        ("HISTOGRAM", {"buckets": [2, 1]}, "Error when creating Metric: PROCESSBucket Boundaries must be strictly sorted"),
+        ("HISTOGRAM", {"buckets": [1, 1]}, "Error when creating Metric: PROCESSBucket Boundaries must be strictly sorted"),
+        ("COUNTER", {"labels": {"a": 1}}, "Error when creating Metric: PROCESSattempt to access JSON non-string as string"),
+        ("COUNTER", {"labels": {"a-b": "1"}}, "Error when creating Metric: PROCESSInvalid label name"),
+        ("COUNTER", {"labels": {1: "1"}}, "Error when creating Metric: PROCESSInvalid label name"),
     ],
 )  # fmt: skip
 def test_what_a_family_refuses(family_class, kind, arguments, message):
@@ -164,20 +169,23 @@ def test_what_a_family_refuses(family_class, kind, arguments, message):
     family = family_of(f"pb_refuses_{kind}", "", getattr(family_of, kind))
     with pytest.raises(TritonModelException) as raised:
         family.Metric(**arguments)
-    assert str(raised.value) == message
+    assert str(raised.value) == message.replace("PROCESS", process(served))
     assert lines(served, f"pb_refuses_{kind}") == {}
 
 
 def test_what_is_no_family(family_class):
-    _, family_of = family_class
+    served, family_of = family_class
     first = family_of("pb_kind", "", family_of.COUNTER)
     with pytest.raises(TritonModelException) as raised:
         family_of("pb_kind", "", family_of.GAUGE)
     assert (
         str(raised.value)
-        == "Error when creating MetricFamily: Family name already exists with different type"
+        == f"Error when creating MetricFamily: {process(served)}Family name already exists with different type"
     )
-    with pytest.raises(TritonModelException, match="Error when creating MetricFamily: Invalid metric name"):
+    with pytest.raises(
+        TritonModelException,
+        match=r"Error when creating MetricFamily: Failed to .*, message: Invalid metric name",
+    ):
         family_of("pb kind", "", family_of.GAUGE)
     with pytest.raises(TritonModelException, match="Triton's own"):
         family_of("nv_inference_count", "", family_of.COUNTER)
@@ -253,7 +261,7 @@ def test_families_that_outlive_their_model(family_class):
     ):
         metric.increment(1)
     with pytest.raises(TritonModelException, match=r"Error when creating Metric: .*the model is unloaded"):
-        family.Metric()
+        family.Metric({"an": "other"})
     with pytest.raises(
         TritonModelException, match=r"Error when creating MetricFamily: .*the model is unloaded"
     ):
@@ -270,3 +278,12 @@ def test_a_class_that_belongs_to_no_model_finds_the_one_that_runs(measured, tmp_
     owner.close()
     assert issubclass(names(owner)["MetricFamily"], MetricFamily)
     assert names(None)["MetricFamily"] is MetricFamily
+
+
+def test_a_metric_per_request_costs_no_memory(family_class):
+    _, family_of = family_class
+    family = family_of("pb_again", "", family_of.COUNTER)
+    first = family.Metric({"a": "1"})
+    assert all(family.Metric(labels={"a": "1"}) is first for _ in range(100))
+    assert family.Metric({}) is family.Metric() is family.Metric(None)
+    assert len(family._made) == 2

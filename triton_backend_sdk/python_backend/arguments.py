@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from triton_backend_sdk.python_backend.owner import current
 
 if TYPE_CHECKING:
     from triton_backend_sdk import Model, ModelInstance
+    from triton_backend_sdk.python_backend.owner import PythonModel
 
 
 def model_dir(model: Model) -> str:
@@ -27,3 +30,11 @@ def initialize_arguments(instance: ModelInstance) -> dict[str, str]:
         "model_version": str(model.version),
         "model_name": model.name,
     }
+
+
+def names(owner: PythonModel | None) -> dict[str, Any]:
+    """Give what the utils module has of this file."""
+    if owner is None:
+        return {"get_model_dir": lambda: model_dir(current().model)}
+    directory = model_dir(owner.model)
+    return {"get_model_dir": lambda: directory}

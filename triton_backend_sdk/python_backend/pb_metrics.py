@@ -49,11 +49,13 @@ _TYPES: dict[MetricKind, type[Counter | Gauge | Histogram]] = {
 class Metric:
     """One line of a family, or a histogram's lines: ``family.Metric(labels)`` makes it."""
 
-    __slots__ = ("__weakref__", "_kind", "_metric")
+    __slots__ = ("__weakref__", "_kind", "_metric", "_prefix")
 
     #: The SDK's; None once the family is gone.
     _metric: Any
     _kind: MetricKind
+    #: Of a message from Triton, as the stock backend has it.
+    _prefix: str
 
     def __init__(self) -> None:
         raise TypeError("Metric: No constructor defined! MetricFamily.Metric() makes it")
@@ -70,7 +72,7 @@ class Metric:
                 raise TritonModelException(_ONLY_GROWS)
             metric.increment(number)
         except (TritonError, TritonModelException) as error:
-            raise TritonModelException(f"Failed to increment metric value: {error}") from None
+            raise self._failed("increment", error) from None
 
     def set(self, value: float, /) -> None:
         """Set a gauge.
@@ -81,7 +83,7 @@ class Metric:
         try:
             self._checked("Set", MetricKind.GAUGE).set(number)
         except (TritonError, TritonModelException) as error:
-            raise TritonModelException(f"Failed to set metric value: {error}") from None
+            raise self._failed("set", error) from None
 
     def observe(self, value: float, /) -> None:
         """Give a histogram a value.
@@ -92,7 +94,7 @@ class Metric:
         try:
             self._checked("Observe", MetricKind.HISTOGRAM).observe(number)
         except (TritonError, TritonModelException) as error:
-            raise TritonModelException(f"Failed to observe metric value: {error}") from None
+            raise self._failed("observe", error) from None
 
     def value(self) -> float:
         """Give a counter's or gauge's value.
@@ -102,7 +104,11 @@ class Metric:
         try:
             return float(self._checked("Value", MetricKind.COUNTER, MetricKind.GAUGE).value)
         except (TritonError, TritonModelException) as error:
-            raise TritonModelException(f"Failed to get metric value: {error}") from None
+            raise self._failed("get", error) from None
+
+    def _failed(self, verb: str, error: Exception) -> TritonModelException:
+        said = _GONE if self._metric is None else f"{self._prefix}{error}"
+        return TritonModelException(f"Failed to {verb} metric value: {said}")
 
     def _checked(self, operation: str, *kinds: MetricKind) -> Any:
         if self._metric is None:
@@ -123,13 +129,14 @@ class MetricFamily:
     :raises TritonModelException: the name is none, or the server has it with another kind.
     """
 
-    __slots__ = ("__weakref__", "_description", "_given", "_kind", "_made", "_name")
+    __slots__ = ("__weakref__", "_description", "_given", "_kind", "_made", "_name", "_prefix")
 
     COUNTER: ClassVar = MetricKind.COUNTER
     GAUGE: ClassVar = MetricKind.GAUGE
     HISTOGRAM: ClassVar = MetricKind.HISTOGRAM
     _given: Metrics
-    _made: list[_Metric]
+    #: By their labels.
+    _made: dict[frozenset[tuple[str, str]], _Metric]
 
     def __init__(self, name: str, description: str, kind: MetricKind) -> None:
         self._name = text("MetricFamily", "name", name)
@@ -140,34 +147,54 @@ class MetricFamily:
                 f"or HISTOGRAM, not {kind!r}"
             )
         self._kind = kind
-        self._made = []
-        self._given = self._metrics()
+        self._made = {}
+        asking, self._given = self._owner()
+        self._prefix = f"Failed to process the request for model '{asking}', message: "
         try:
             self._given.declare(_TYPES[kind], self._name, self._description, strict=False)
         except TritonError as error:
-            raise TritonModelException(f"Error when creating MetricFamily: {_reason(error)}") from None
+            raise self._failed("MetricFamily", error) from None
 
     @staticmethod
-    def _metrics() -> Metrics:
-        """Give the metrics of the model that asks; a model's own utils have a class that knows them."""
-        return current().model.metrics
+    def _owner() -> tuple[str, Metrics]:
+        """Give the name and the metrics of who asks; a model's own utils have a class that knows them."""
+        owner = current()
+        return owner.name, owner.model.metrics
 
     def Metric(self, labels: dict[str, str] | None = None, buckets: list[float] | None = None) -> _Metric:  # noqa: N802
-        """Give the metric with these labels; asked again, another object that feeds the same line.
+        """Give the metric with these labels; asked again, the same.
 
         :param buckets: of a histogram, and needed there: the upper bounds, ascending.
         :raises TritonModelException: an argument is not what it must be.
         """
-        texts = _labels(labels)
+        if labels is not None and not isinstance(labels, dict):
+            raise TritonModelException("Failed to create metric. Labels must be a dictionary.")
+        # As the stock backend sends them: keys become str.
+        texts: dict[str, Any] = json.loads(json.dumps(labels or {}))
         bounds = _bounds(self._kind, buckets)
-        made = _Metric.__new__(_Metric)
-        made._kind = self._kind
-        try:
-            made._metric = self._ask(texts, bounds)
-        except TritonError as error:
-            raise TritonModelException(f"Error when creating Metric: {_reason(error)}") from None
-        self._made.append(made)
+        if not all(isinstance(value, str) for value in texts.values()):
+            raise self._failed("Metric", "attempt to access JSON non-string as string")
+        key = frozenset(texts.items())
+        if (made := self._made.get(key)) is None:
+            new = self._make(texts, bounds)
+            made = self._made.setdefault(key, new)
+            if made is not new:  # another thread was faster
+                self._given.release(new._metric)
         return made
+
+    def _make(self, labels: dict[str, str], bounds: list[float]) -> _Metric:
+        made = _Metric.__new__(_Metric)
+        made._kind, made._prefix = self._kind, self._prefix
+        try:
+            made._metric = self._ask(labels, bounds)
+        except TritonError as error:
+            raise self._failed("Metric", error) from None
+        return made
+
+    def _failed(self, what: str, error: TritonError | str) -> TritonModelException:
+        # Triton's own words, where the SDK's follow from them.
+        said = error if isinstance(error, str) else error.__cause__ or error
+        return TritonModelException(f"Error when creating {what}: {self._prefix}{said}")
 
     def _ask(self, labels: dict[str, str], bounds: list[float]) -> Counter | Gauge | Histogram:
         what = self._name, self._description
@@ -178,25 +205,9 @@ class MetricFamily:
         return self._given.histogram(*what, labels=labels, buckets=bounds, shared=True, strict=False)
 
     def __del__(self) -> None:
-        for made in getattr(self, "_made", ()):
+        for made in getattr(self, "_made", {}).values():
             metric, made._metric = made._metric, None
             self._given.release(metric)
-
-
-def _reason(error: TritonError) -> BaseException:
-    """Give Triton's own words where the SDK's follow from them."""
-    return error.__cause__ or error
-
-
-def _labels(labels: Any) -> dict[str, str]:
-    if labels is None:
-        return {}
-    if not isinstance(labels, dict):
-        raise TritonModelException("Failed to create metric. Labels must be a dictionary.")
-    read: dict[str, Any] = json.loads(json.dumps(labels))  # as the stock backend sends them: keys become str
-    if not all(isinstance(value, str) for value in read.values()):
-        raise TritonModelException("Error when creating Metric: attempt to access JSON non-string as string")
-    return read
 
 
 def _bounds(kind: MetricKind, buckets: Any) -> list[float]:
@@ -224,6 +235,6 @@ def names(owner: PythonModel | None) -> dict[str, Any]:
     """Give what the utils module has of this file."""
     if owner is None:
         return {"MetricFamily": MetricFamily}
-    metrics = owner.model.metrics
-    space = {"__slots__": (), "_metrics": staticmethod(lambda: metrics)}
+    named = owner.name, owner.model.metrics
+    space = {"__slots__": (), "_owner": staticmethod(lambda: named)}
     return {"MetricFamily": type("MetricFamily", (MetricFamily,), space)}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: None for the module that belongs to no model.
 PARTS = ("datatypes", "pb_error", "tensor", "infer_request", "infer_response", "response_sender",
          "response_iterator", "preferred_memory", "inference_trace", "model_loader", "pb_logger",
-         "pb_metrics", "pb_model_config")  # fmt: skip
+         "pb_metrics", "pb_model_config", "arguments")  # fmt: skip
 _HERE = __name__.rpartition(".")[0]
 
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START = 1
