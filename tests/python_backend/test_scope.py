@@ -677,6 +677,66 @@ def test_another_module_of_the_version_directory(repository):
     assert repository.scope("m").load("other_model").x == 3
 
 
+@pytest.mark.parametrize("backend", ["pluggy", "json", "a_backend"])
+def test_a_backend_that_is_a_folder_with_a_model_file(repository, backend):
+    source = "import importlib, helper\ndef check(): return importlib.import_module('pluggy').HookspecMarker"
+    repository.write(backend, {"model.py": source, "helper.py": HELPER, "1/weights.bin": ""})
+    directory = repository.folder / backend
+    scope = Scope(backend, directory, directory, directory.parent, {})
+    repository.scopes.append(scope)
+    model = scope.load()
+    assert model.check()
+    assert model.__name__ == f"{scope.root}.model"
+    assert f"{scope.root}.helper" == model.helper.NAME
+
+
+def test_atexit_functions_run_when_the_instance_goes(repository, tmp_path, caplog):
+    source = """
+        import atexit, sys
+        from atexit import register
+        note = sys.modules["made_by_a_test"].notes.append
+        atexit.register(note, 1)
+        @register
+        def second(): note(2)
+        atexit.register(note, 4)
+        def fails(): 1 / 0
+        atexit.register(fails)
+        atexit.register(second_never := lambda: note(3))
+        atexit.unregister(second_never)
+    """
+    made = types.ModuleType("made_by_a_test")
+    made.notes = []
+    sys.modules["made_by_a_test"] = made
+    try:
+        repository.load("m", {"1/model.py": source})
+        assert made.notes == []
+        repository.close()
+    finally:
+        del sys.modules["made_by_a_test"]
+    assert made.notes == [4, 2, 1]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_facade_whose_module_fails(repository):
+    source = """
+        import pickle
+
+        def load(): return pickle._loads(b"chelper\\nThing\\n.")
+        def touch(module): return module.Thing
+    """
+    good = repository.load("a", {"1/model.py": source, "1/helper.py": HELPER})
+    bad = repository.load("b", {"1/model.py": source, "1/helper.py": "import missing"})
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'missing'$"):
+        bad.load()
+    assert good.load()
+    with pytest.raises(AttributeError):
+        bad.load()
+    with pytest.raises(
+        AttributeError, match="'helper' cannot be imported: ModuleNotFoundError: No module named 'missing'"
+    ):
+        bad.touch(sys.modules["helper"])
+
+
 def test_what_an_sdk_backend_has_is_not_there(repository, monkeypatch, tmp_path):
     folder = tmp_path / "backends" / "identity"
     folder.mkdir(parents=True)

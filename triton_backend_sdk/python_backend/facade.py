@@ -28,7 +28,7 @@ ROOT = re.compile(r"\w+__m\d+\Z")
 _scopes: dict[str, Scope] = {}
 _by_builtins: dict[int, Scope] = {}
 _facades: dict[str, set[Scope]] = {}
-_changing = threading.Lock()
+_changing = threading.RLock()  # a finalizer may import, and run anywhere
 
 
 def calling_scope(frame: FrameType | None = None) -> Scope | None:
@@ -83,10 +83,16 @@ def put(scope: Scope, name: str) -> None:
 def _target(name: str, frame: FrameType, *, load: bool = True) -> Any:
     """Give the calling model's module of a facade's name.
 
-    :raises AttributeError: there is none, or (without ``load``) it has not been imported.
+    :raises AttributeError: there is none, it fails to import, or (without ``load``) it has not been imported.
     """
     scope = calling_scope(frame)
-    module = None if scope is None else scope.private_module(_without_root(name), load=load)
+    try:
+        module = None if scope is None else scope.private_module(_without_root(name), load=load)
+    except Exception as error:
+        # Those who go through sys.modules, as pickle does, expect nothing else.
+        raise AttributeError(
+            f"module {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     if module is None:
         raise AttributeError(f"module {name!r} belongs to models, and none that has it is calling")
     return module
@@ -148,7 +154,9 @@ class _FacadeLoader(importlib.abc.InspectLoader):
         return Facade(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        _target(self._name, sys._getframe(1))  # an error of the import comes now
+        scope = calling_scope(sys._getframe(1))
+        if scope is not None:
+            scope.private_module(_without_root(self._name))  # an error of the import comes now
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

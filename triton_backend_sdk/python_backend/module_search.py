@@ -148,7 +148,7 @@ def _new_finder(entry: str) -> Any:
 def _origin(module: ModuleType) -> str | None:
     spec = getattr(module, "__spec__", None)
     origin = getattr(spec, "origin", None) or getattr(module, "__file__", None)
-    return None if origin in ("built-in", "frozen") else origin
+    return origin if isinstance(origin, str) and origin not in ("built-in", "frozen") else None
 
 
 def _is_made_by_hand(module: ModuleType | None) -> bool:

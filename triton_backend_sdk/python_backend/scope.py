@@ -15,7 +15,6 @@ of the instance's own: ``helper`` is ``add_sub_0_0__m3.helper``, ``<version>/mod
 from __future__ import annotations
 
 import builtins
-import contextlib
 import importlib
 import importlib.util
 import itertools
@@ -24,7 +23,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -32,7 +31,7 @@ from typing import Any
 
 from triton_backend_sdk.python_backend import facade
 from triton_backend_sdk.python_backend.module_search import ModuleSearch
-from triton_backend_sdk.python_backend.sys_proxy import ModuleProxy, proxies
+from triton_backend_sdk.python_backend.sys_proxy import AtExit, ModuleProxy, proxies
 
 _numbers = itertools.count(1)
 _HERE = os.path.dirname(__file__) + os.sep
@@ -55,11 +54,19 @@ class Scope:
         #: The builtins of the model's files are its own too, as in a process: ``builtins.print = ...``.
         self.builtins_module = ModuleType("builtins", builtins.__doc__)
         self.builtins: dict[str, Any] = self.builtins_module.__dict__
-        self.builtins.update(vars(builtins), __import__=_import_of(self))
-        self._package = version_directory.name.replace(".", "_")
+        #: Names that are the process's own for good, and modules of the model's that need no more search.
+        self._plain: set[str] = set()
+        self._known: dict[str, ModuleType] = {}
+        self.builtins.update(vars(builtins), __import__=_import_of(self, self._plain, self._known))
+        #: A backend that is a folder with a model.py has no versions: there it is ``model``, not ``1.model``.
+        self._package = (
+            version_directory.name.replace(".", "_") if version_directory != model_directory else ""
+        )
         self._version_directory = version_directory
+        self._main = ""
         self._provided = dict(provided)
-        self._proxies = proxies(self, [*sys.path, *map(str, own)])
+        self._at_exit = AtExit()
+        self._proxies = proxies(self, [*sys.path, *map(str, own)], self._at_exit)
         self.search = ModuleSearch(self.root, own, lambda: self.sys.path)
         #: First names of what the process shares with the model.
         self._shared: set[str] = set()
@@ -76,10 +83,13 @@ class Scope:
 
         :raises BaseException: what the import raises; the traceback is without this package's frames.
         """
+        self._main = name
+        parts = (self.root, self._package, name) if self._package else (self.root, name)
         try:
-            with self.short_names():
-                return importlib.import_module(f"{self.root}.{self._package}.{name}")
+            return importlib.import_module(".".join(parts))
         except BaseException as error:
+            if isinstance(error, ImportError):
+                self.authors_names(error)
             raise error.with_traceback(_authors(error.__traceback__))  # noqa: B904 - the very error
 
     def owns(self, module: ModuleType | Mapping[str, Any]) -> bool:
@@ -88,33 +98,38 @@ class Scope:
         return space.get("__builtins__") is self.builtins
 
     def close(self) -> None:
-        """Forget every module; code that still runs keeps what it has, and imports no more of its own."""
+        """Forget every module; code that still runs keeps what it has, and imports no more of its own.
+
+        First it does what the model has given to atexit: for a process of its own this is the end.
+        """
+        self._at_exit.run()
         facade.remove(self)
         prefix = f"{self.root}."
         for name in [name for name in list(sys.modules) if name == self.root or name.startswith(prefix)]:
             module = sys.modules.pop(name, None)
-            linecache.cache.pop(getattr(module, "__file__", None) or "", None)
+            if isinstance(module, ModuleType):
+                linecache.cache.pop(str(module.__dict__.get("__file__")), None)
         self.search.forget()
+        self.forget_known()
         loggers = logging.root.manager.loggerDict
         for name in [name for name in list(loggers) if name == self.root or name.startswith(prefix)]:
             loggers.pop(name, None)
 
-    def import_(self, name: str, space: Any, names: Any, fromlist: Sequence[str] | None, level: int) -> Any:
-        """Import for a file of the model's, with the arguments of ``__import__``."""
-        with self.short_names():
-            top = name.partition(".")[0]
-            if level or facade.ROOT.match(top):
-                return _real_import(name, space, names, fromlist, level)
-            given = self.given(top)
-            if given is not None:
-                return self._import_given(given, name, fromlist)
-            if self.is_private(top) or f"{self.root}.{name}" in sys.modules:
-                return self._import_private(name, space, names, fromlist)
-            if not self.shares(top):
-                raise ModuleNotFoundError(f"No module named {top!r}", name=top)
-            module = _real_import(name, space, names, fromlist, 0)
-            self.builtins["__import__"].plain.add(name)
-            return module
+    def import_(self, name: str, space: Any, names: Any, fromlist: Sequence[str] | None) -> Any:
+        """Import for a file of the model's, by an absolute name."""
+        top = name.partition(".")[0]
+        if facade.ROOT.match(top):
+            return _real_import(name, space, names, fromlist, 0)
+        given = self.given(top)
+        if given is not None:
+            return self._import_given(given, name, fromlist)
+        if self.is_private(top) or f"{self.root}.{name}" in sys.modules:
+            return self._import_private(name, space, names, fromlist)
+        if not self.shares(top):
+            raise ModuleNotFoundError(f"No module named {top!r}", name=top)
+        module = _real_import(name, space, names, fromlist, 0)
+        self._plain.add(name)
+        return module
 
     def given(self, name: str) -> ModuleType | None:
         """Give the module that stands in for one of the process's: the model's utils, or sys."""
@@ -152,37 +167,46 @@ class Scope:
         module = sys.modules.get(full)
         if module is not None or not load or not self.knows(name):
             return module
-        with self.short_names():
+        return self.import_below_root(full)
+
+    def import_below_root(self, full: str) -> ModuleType:
+        """Import a private module by its full name."""
+        try:
             return importlib.import_module(full)
+        except ImportError as error:
+            self.authors_names(error)
+            raise
 
     def spec(self, name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
         """Find a private module by its dotted name; ``path`` is that of its package."""
         if name == self._package:
             return self._version_package()
+        if name == self._main and not self._package:
+            return self.search.find_below(f"{self.root}.{name}", [str(self._version_directory)])
         if "." in name:
             return self.search.find_below(f"{self.root}.{name}", path or ())
         found = self.search.find(name)
         return None if found is None or found.shared else found.spec
 
-    @contextlib.contextmanager
-    def short_names(self) -> Iterator[None]:
-        """Take the root out of the names in an ImportError: nobody wrote it."""
-        try:
-            yield
-        except ImportError as error:
-            prefix = f"{self.root}."
-            if isinstance(error.msg, str) and prefix in error.msg:
-                error.msg = error.msg.replace(prefix, "")
-                error.args = (error.msg, *error.args[1:])
-            if isinstance(error.name, str):
-                error.name = error.name.removeprefix(prefix)
-            raise
+    def forget_known(self) -> None:
+        """Look anew at what ``import`` gives: sys.modules has changed."""
+        self._known.clear()
+
+    def authors_names(self, error: ImportError) -> ImportError:
+        """Take the root out of the names in an error: nobody wrote it."""
+        prefix = f"{self.root}."
+        if isinstance(error.msg, str) and prefix in error.msg:
+            error.msg = error.msg.replace(prefix, "")
+            error.args = (error.msg, *error.args[1:])
+        if isinstance(error.name, str):
+            error.name = error.name.removeprefix(prefix)
+        return error
 
     def _import_given(self, given: ModuleType, name: str, fromlist: Sequence[str] | None) -> Any:
         if "." in name or (fromlist and isinstance(given, ModuleProxy)):
             module = _real_import(name, None, None, fromlist or ("__name__",), 0)
             return (self.given(name) or module) if fromlist else given
-        return given
+        return self._remember(name, given)
 
     def _import_private(self, name: str, space: Any, names: Any, fromlist: Sequence[str] | None) -> Any:
         if self.root not in sys.modules:
@@ -190,10 +214,19 @@ class Scope:
         leaf = _real_import(f"{self.root}.{name}", space, names, fromlist or ("__name__",), 0)
         if type(fromlist) is list and not fromlist:
             facade.put(self, name)  # that is how C code imports, and it looks into sys.modules afterwards
-        if fromlist or "." not in name:
+        if "." not in name:
+            return self._remember(name, leaf)
+        if fromlist:
             return leaf
         top = name.partition(".")[0]
         return sys.modules.get(f"{self.root}.{top}") or _real_import(top)
+
+    def _remember(self, name: str, module: ModuleType) -> ModuleType:
+        # A package may be asked for submodules, and a module that is still loading may yet fail.
+        loading = getattr(getattr(module, "__spec__", None), "_initializing", False)
+        if not loading and not hasattr(module, "__path__"):
+            self._known[name] = module
+        return module
 
     def _make_root(self) -> None:
         spec = ModuleSpec(self.root, None, is_package=True)
@@ -214,9 +247,8 @@ class Scope:
 _real_import = builtins.__import__
 
 
-def _import_of(scope: Scope) -> Callable[..., Any]:
-    #: Names that are the process's own for good: they take the short way.
-    plain: set[str] = set()
+def _import_of(scope: Scope, plain: set[str], known: dict[str, ModuleType]) -> Callable[..., Any]:
+    """Make the ``__import__`` of a scope; what it has imported before it gives at once."""
 
     def scoped_import(
         name: str,
@@ -225,11 +257,16 @@ def _import_of(scope: Scope) -> Callable[..., Any]:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
-        if level == 0 and name in plain:
-            return _real_import(name, globals, locals, fromlist, 0)
-        return scope.import_(name, globals, locals, fromlist, level)
+        try:
+            if level or name in plain:
+                return _real_import(name, globals, locals, fromlist, level)
+            if name in known and type(fromlist) is not list:
+                return known[name]
+            return scope.import_(name, globals, locals, fromlist)
+        except ImportError as error:
+            scope.authors_names(error)
+            raise
 
-    scoped_import.plain = plain  # type: ignore[attr-defined]
     return scoped_import
 
 

@@ -6,12 +6,14 @@ else that a model sets on ``sys`` is set for the process.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
+import logging
 import site
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from importlib.machinery import ModuleSpec
 from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -73,12 +75,14 @@ class ModulesView(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, module: Any) -> None:
         sys.modules[self._full(name)] = module
+        self._scope.forget_known()
         if self._full(name) != name:
             facade.put(self._scope, name)
 
     def __delitem__(self, name: str) -> None:
         if sys.modules.pop(self._full(name), self) is self and name not in self:
             raise KeyError(name)  # one that the process shares stays: others use it
+        self._scope.forget_known()
 
     def __iter__(self) -> Iterator[str]:
         prefix = f"{self._scope.root}."
@@ -109,9 +113,8 @@ class _Importlib:
         if name.startswith("."):
             name = importlib.util.resolve_name(name, package)
         if name.startswith(f"{self._scope.root}."):
-            with self._scope.short_names():
-                return importlib.import_module(name)
-        module: ModuleType = self._scope.import_(name, None, None, ("__name__",), 0)
+            return self._scope.import_below_root(name)
+        module: ModuleType = self._scope.builtins["__import__"](name, None, None, ("__name__",))
         return module
 
     def find_spec(self, name: str, package: str | None = None) -> ModuleSpec | None:
@@ -125,8 +128,11 @@ class _Importlib:
         if name.startswith(f"{scope.root}."):
             return importlib.util.find_spec(name)
         if scope.is_private(name):
-            with scope.short_names():
+            try:
                 return importlib.util.find_spec(f"{scope.root}.{name}")
+            except ImportError as error:
+                scope.authors_names(error)
+                raise
         return importlib.util.find_spec(name) if scope.shares(name) else None
 
     def module_from_spec(self, spec: ModuleSpec) -> ModuleType:
@@ -147,7 +153,32 @@ def _add_site(scope: Scope, sitedir: str, known_paths: set[str] | None) -> None:
     scope.sys.path.extend(entry for entry in added if entry not in scope.sys.path)
 
 
-def proxies(scope: Scope, path: list[str]) -> dict[str, ModuleType]:
+class AtExit:
+    """What a model wants done at its end, which is not the server's."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+
+    def register(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        """Call a function when the instance is unloaded."""
+        self._calls.append((func, args, kwargs))
+        return func
+
+    def unregister(self, func: Callable[..., Any], /) -> None:
+        """Do not call it."""
+        self._calls[:] = [call for call in self._calls if call[0] != func]
+
+    def run(self) -> None:
+        """Call them, the last one first."""
+        while self._calls:
+            func, args, kwargs = self._calls.pop()
+            try:
+                func(*args, **kwargs)
+            except BaseException:
+                logging.getLogger("triton").exception("a model's atexit function failed")
+
+
+def proxies(scope: Scope, path: list[str], at_exit: AtExit) -> dict[str, ModuleType]:
     """Make the modules of the standard library that a model has copies of."""
     tools = _Importlib(scope)
 
@@ -163,5 +194,14 @@ def proxies(scope: Scope, path: list[str]) -> dict[str, ModuleType]:
         "builtins": scope.builtins_module,
         "importlib": ModuleProxy(importlib, own),
         "importlib.util": util,
+        "atexit": ModuleProxy(
+            atexit,
+            {
+                "register": at_exit.register,
+                "unregister": at_exit.unregister,
+                "_clear": at_exit._calls.clear,
+                "_run_exitfuncs": at_exit.run,
+            },
+        ),
         "site": ModuleProxy(site, {"addsitedir": addsitedir}),
     }
