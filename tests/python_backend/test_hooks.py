@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests.runtime.test_gpu import cuda, on_gpu  # noqa: F401  a fixture
 from triton_backend_sdk import TritonError
 
 X = {"IN": np.ones(4, np.float32)}
@@ -163,3 +164,20 @@ def test_the_model_dir(serve_model):
     )
     assert sys.tb_dirs == [str(served.repository / served.name / "1")] * 2
     del sys.tb_dirs
+
+
+@pytest.mark.parametrize(("forced", "on_cpu"), [(None, True), ("yes", True), ("no", False)])
+def test_inputs_on_a_gpu(serve_model, cuda, monkeypatch, forced, on_cpu):  # noqa: F811
+    on_gpu(monkeypatch, X["IN"])
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def execute(self, requests):
+                tensor = requests[0].inputs()[0]
+                told = [float(tensor.is_cpu())]
+                told += list(tensor.as_numpy()) if tensor.is_cpu() else []
+                return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.array(told, np.float32))])]
+        """,
+        parameters={"FORCE_CPU_ONLY_INPUT_TENSORS": forced} if forced else {},
+    )
+    assert served.infer(X)["OUT"].tolist() == ([1, 1, 1, 1, 1] if on_cpu else [0])

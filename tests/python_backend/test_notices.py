@@ -15,7 +15,8 @@ from triton_backend_sdk import Backend, InternalError, Model, ModelInstance, Uns
 from triton_backend_sdk.enums import InstanceGroupKind
 from triton_backend_sdk.python_backend.arguments import initialize_arguments, model_dir
 from triton_backend_sdk.python_backend.environment import environment
-from triton_backend_sdk.python_backend.notices import backend_notices, force_cpu_inputs, model_notices
+from triton_backend_sdk.python_backend.input_memory import forces_cpu, keep_on_cpu
+from triton_backend_sdk.python_backend.notices import backend_notices, model_notices
 from triton_backend_sdk.python_backend.readiness import is_ready
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -147,13 +148,27 @@ def test_no_environment(model, tmp_path, content, said):
 
 @pytest.mark.parametrize(("value", "expected"), [(None, True), ("yes", True), ("no", False)])
 def test_force_cpu_only(model, value, expected):
-    assert force_cpu_inputs(model({"FORCE_CPU_ONLY_INPUT_TENSORS": value} if value else {})) is expected
+    assert forces_cpu(model({"FORCE_CPU_ONLY_INPUT_TENSORS": value} if value else {})) is expected
+
+
+TENSORS = [
+    {"name": "A", "data_type": "TYPE_FP32", "dims": [1]},
+    {"name": "B", "data_type": "TYPE_STRING", "dims": [1]},
+    {"name": "C", "data_type": "TYPE_FP32", "dims": [1]},
+]
+
+
+@pytest.mark.parametrize(("value", "expected"), [("yes", "cpu"), ("no", None)])
+def test_inputs_are_wished_onto_the_cpu(model, value, expected):
+    ours = model({"FORCE_CPU_ONLY_INPUT_TENSORS": value, "memory.C": "gpu"}, input=TENSORS)
+    keep_on_cpu(ours)
+    assert [ours.parameters.get(f"memory.{name}") for name in "ABC"] == [expected, "cpu", "gpu"]
 
 
 @pytest.mark.parametrize("value", ["", "Yes", "true"])
 def test_force_cpu_only_is_yes_or_no(model, value):
     with pytest.raises(UnsupportedError) as raised:
-        force_cpu_inputs(model({"FORCE_CPU_ONLY_INPUT_TENSORS": value}))
+        forces_cpu(model({"FORCE_CPU_ONLY_INPUT_TENSORS": value}))
     assert str(raised.value) == f"Incorrect value for FORCE_CPU_ONLY_INPUT_TENSORS: {value}'"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from triton_backend_sdk import UnsupportedError
 from triton_backend_sdk.python_backend.environment import environment
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ _STOCK_KEYS = (
 )
 #: In ``model.state``: before its config is completed, or, where the server completes none, later.
 _PREPARED = "python_model_prepared"
-_CPU_ONLY = "FORCE_CPU_ONLY_INPUT_TENSORS"
 
 
 def backend_notices(config: Mapping[str, str]) -> list[str]:
@@ -45,11 +43,7 @@ def backend_notices(config: Mapping[str, str]) -> list[str]:
 
 
 def prepare(model: Model) -> None:
-    """Say what there is to say of a model, once, and put the packages that it brings along on sys.path.
-
-    :raises UnsupportedError: FORCE_CPU_ONLY_INPUT_TENSORS is neither yes nor no.
-    """
-    force_cpu_inputs(model)
+    """Say what there is to say of a model, once, and put the packages that it brings along on sys.path."""
     if hasattr(model.state, _PREPARED):
         return
     setattr(model.state, _PREPARED, True)
@@ -68,17 +62,6 @@ def model_notices(model: Model) -> str | None:
             "PyTorch and waiting go on beside; for CPU-bound Python code use the stock Python backend"
         )
     return f"model '{model.name}': {'; '.join(found)}" if found else None
-
-
-def force_cpu_inputs(model: Model) -> bool:
-    """Tell whether inputs are to be in CPU memory: FORCE_CPU_ONLY_INPUT_TENSORS, yes unless told otherwise.
-
-    :raises UnsupportedError: it is neither yes nor no.
-    """
-    value = model.parameters.get(_CPU_ONLY, "yes")
-    if value not in ("yes", "no"):
-        raise UnsupportedError(f"Incorrect value for {_CPU_ONLY}: {value}'")
-    return value == "yes"
 
 
 def _cpu_instances(model: Model) -> int:

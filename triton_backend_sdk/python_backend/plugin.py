@@ -16,7 +16,7 @@ from triton_backend_sdk import (
     TritonError,
     hookimpl,
 )
-from triton_backend_sdk.python_backend import notices, pb_model_config, readiness, utils_module
+from triton_backend_sdk.python_backend import input_memory, notices, pb_model_config, readiness, utils_module
 from triton_backend_sdk.python_backend.arguments import initialize_arguments
 from triton_backend_sdk.python_backend.execution import Execution
 from triton_backend_sdk.python_backend.model_file import model_file
@@ -46,6 +46,7 @@ class PythonBackend:
     @classmethod
     def auto_complete_config(cls, model: Model, config: ModelConfig) -> None:
         """Call the model's auto_complete_config, in modules of its own."""
+        input_memory.forces_cpu(model)
         notices.prepare(model)
         owner = PythonModel(model, None)
         utils_module.build(owner)
@@ -62,8 +63,9 @@ class PythonBackend:
     @hookimpl
     @staticmethod
     def model_initialize(model: Model) -> None:
-        """Say what the model cannot have in process, and refuse what makes no sense."""
+        """Say what the model cannot have in process, and where its inputs shall lie."""
         notices.prepare(model)
+        input_memory.keep_on_cpu(model)
 
     @hookimpl
     def initialize(self, instance: ModelInstance) -> None:
