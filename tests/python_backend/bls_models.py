@@ -1,10 +1,13 @@
 """Models for the tests of calls: one whose ``act(self, request, target)`` does what a test wants."""
 
 import textwrap
+import threading
 
 #: What the models of a test tell it, which run in its process.
 told: list = []
 seen: list = []
+#: What a called model waits for.
+gate = threading.Event()
 
 #: ``act`` gives what becomes OUT: numbers. What it wants to tell the test goes into ``told``.
 ACTING = """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FILE = "file:"
 #: What C++'s stol takes from the front of a text.
 _NUMBER = re.compile(r"\s*[+-]?\d+")
+_TOO_LARGE = 2**63
 
 
 def load_model(
@@ -93,7 +94,7 @@ def _version(text: str) -> int:
         return -1
     found = _NUMBER.match(text)
     said = f"failed to get model version from specified version string '{text}'"
-    if found is None:
+    if found is None or abs(int(found[0])) >= _TOO_LARGE:
         raise ValueError(f"{said} (details: stol), version should be an integral value > 0")
     if int(found[0]) < 0:
         raise ValueError(f"{said}, version should be an integral value > 0")
