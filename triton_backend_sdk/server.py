@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 #: Of a call's timeout, in seconds; three centuries fit the C side's nanoseconds.
 _LONGEST = 1e9
 _SEQUENCE_START, _SEQUENCE_END = 1, 2
+_CPU = MemoryType.CPU.value
 
 
 class Kind:
@@ -156,16 +157,15 @@ def arguments(
     may_block: bool = False,
 ) -> tuple[Any, ...]:
     """Give the options in the order of call_start.c."""
-    if timeout is not None and not 0 < timeout <= _LONGEST:
-        raise InternalError(
-            f"a call's timeout is a number of seconds above 0, {_LONGEST:g} at most, not {timeout!r}"
-        )
-    _check("request_id", request_id, str)
-    _check("priority", priority, int)
-    _check("correlation_id", correlation_id, int, str)
+    if type(request_id) is not str:
+        _check("request_id", request_id, str)
+    if type(priority) is not int:
+        _check("priority", priority, int)
+    if type(correlation_id) is not int:
+        _check("correlation_id", correlation_id, int, str)
     flags = int(flags) | sequence_start * _SEQUENCE_START | sequence_end * _SEQUENCE_END
     where, device = memory if isinstance(memory, tuple) else (memory, 0)
-    wait_us = 0 if timeout is None else max(1, int(timeout * 1e6))
+    wait_us = 0 if timeout is None else _microseconds(timeout)
     return (
         outputs,
         None if parameters is None else dict(parameters),
@@ -174,13 +174,21 @@ def arguments(
         wait_us,
         correlation_id,
         flags,
-        None if where is None else MemoryType(where).value,
+        _CPU if where is MemoryType.CPU else where if where is None else MemoryType(where).value,
         device,
         parent,
         timeout_us or wait_us,
-        getattr(trace, "_request", None),
-        bool(may_block),
+        None if trace is None else getattr(trace, "_request", None),
+        may_block is not False and bool(may_block),
     )
+
+
+def _microseconds(timeout: float) -> int:
+    if not 0 < timeout <= _LONGEST:
+        raise InternalError(
+            f"a call's timeout is a number of seconds above 0, {_LONGEST:g} at most, not {timeout!r}"
+        )
+    return max(1, int(timeout * 1e6))
 
 
 def _check(option: str, value: object, *types: type) -> None:

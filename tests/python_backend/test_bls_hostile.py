@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.python_backend.bls_models import DOUBLES, REPEATS, acting, gate, seen, told
+from tests.python_backend.conftest import HEADER
 
 ONES = {"IN": np.ones(2, np.float32)}
 
@@ -245,7 +246,7 @@ def test_a_client_that_gives_up_does_not_cancel_what_its_request_called(serve_mo
     until = time.monotonic() + 20
     while not seen and time.monotonic() < until:
         time.sleep(0.001)
-    pending.cancel()
+    pending.cancel_request()
     gate.set()
     assert caller.core.wait_released(10)
     assert seen == ["in", False]
@@ -272,3 +273,22 @@ def test_hands_in_many_threads_make_calls_at_once(called, serve_model):
         called,
     )
     assert caller.infer(ONES)["OUT"].tolist() == [0, 400]
+
+
+def test_a_model_that_comes_back_decoupled_is_asked_for_as_such(called, serve_model):
+    caller = calling(
+        serve_model,
+        """
+        def act(self, request, target):
+            told.append(out(asked(target, [2, 0]).exec()).tolist())
+            config = {**self.config, "name": target, "model_transaction_policy": {"decoupled": True}}
+            pb_utils.load_model(target, json.dumps(config), {"file:1/model.py": SOURCE})
+            for _ in range(2):
+                told.append(error(asked(target, [2, 0]).exec())[0][-70:])
+            return [len(list(asked(target, [2, 0]).exec(decoupled=True)))]
+        """.replace("SOURCE", repr((HEADER + REPEATS).encode())),
+        called,
+    )
+    assert caller.infer(ONES)["OUT"].tolist() == [3]
+    wanted = "'decoupled=True' argument to the 'exec' or 'async_exec' calls for decoupled models.'"[-70:]
+    assert told == [[4, 0], wanted, wanted]

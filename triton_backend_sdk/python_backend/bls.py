@@ -19,24 +19,29 @@ from triton_backend_sdk.python_backend.response_iterator import ResponseIterator
 from triton_backend_sdk.python_backend.tensor import value
 
 if TYPE_CHECKING:
+    from triton_backend_sdk import Request
     from triton_backend_sdk.python_backend.infer_request import InferenceRequest
     from triton_backend_sdk.python_backend.made_request import MadeRequest
     from triton_backend_sdk.python_backend.owner import PythonModel
+
+    #: Name and version of a model.
+    Target = tuple[str, int]
 
 
 def call(
     owner: PythonModel, request: InferenceRequest, decoupled: bool = False
 ) -> InferenceResponse | ResponseIterator:
     """Call a model and wait for its response; ``decoupled`` gives any number of them."""
-    made = _made(owner, request)
+    made = request._made if request._request is None else _received(owner, request._request)
     if decoupled:
         return _iterate(owner, request, made)
+    target = made.target
     try:
-        if (made.model, made.version) not in owner.plain:
-            _refuse_decoupled(owner, made)
-        answer = owner.server.infer(made.model, _inputs(request), **_options(request, made))
+        if target not in owner.plain:
+            _refuse_decoupled(owner, target)
+        answer = owner.server.infer(target[0], _inputs(request), **_options(request, made))
     except Exception as error:
-        return _failed(owner, made, error)
+        return _failed(owner, target, error)
     return received(answer)
 
 
@@ -48,25 +53,26 @@ def call_async(
     :raises RuntimeError: no event loop runs in this thread.
     """
     loop = asyncio.get_running_loop()
-    made = _made(owner, request)
+    made = request._made if request._request is None else _received(owner, request._request)
     if decoupled:
         return loop.create_task(_first(_iterate(owner, request, made)))
+    target = made.target
     try:
-        if (made.model, made.version) not in owner.plain:
-            _refuse_decoupled(owner, made)
-        begun = owner.server.start(made.model, _inputs(request), **_options(request, made))
+        if target not in owner.plain:
+            _refuse_decoupled(owner, target)
+        begun = owner.server.start(target[0], _inputs(request), **_options(request, made))
     except Exception as error:
         refused: asyncio.Future[Any] = loop.create_future()
-        refused.set_result(_failed(owner, made, error))
+        refused.set_result(_failed(owner, target, error))
         return refused
-    return loop.create_task(_arrival(owner, made, begun))
+    return loop.create_task(_arrival(owner, target, begun))
 
 
-async def _arrival(owner: PythonModel, made: MadeRequest, begun: Any) -> Any:
+async def _arrival(owner: PythonModel, target: Target, begun: Any) -> Any:
     try:
         return received(await begun)
     except Exception as error:
-        return _failed(owner, made, error)
+        return _failed(owner, target, error)
 
 
 async def _first(iterator: ResponseIterator) -> ResponseIterator:
@@ -75,19 +81,19 @@ async def _first(iterator: ResponseIterator) -> ResponseIterator:
     return iterator
 
 
-def _made(owner: PythonModel, request: InferenceRequest) -> MadeRequest:
-    if request._request is not None:
-        return made_request.of_received(request._request, owner.model.name)
-    return request._made
+def _received(owner: PythonModel, request: Request) -> MadeRequest:
+    return made_request.of_received(request, owner.model.name)
 
 
 def _options(request: InferenceRequest, made: MadeRequest) -> dict[str, Any]:
-    flags = request.flags()
+    flags = request.flags() if request._flags is None else request._flags
     return {**made.options, "flags": flags} if flags else made.options
 
 
 def _inputs(request: InferenceRequest) -> dict[str, Any]:
-    tensors = request.inputs()
+    tensors = request._inputs
+    if tensors is None:
+        tensors = request.inputs()
     inputs = {tensor._name: value(tensor) for tensor in tensors}
     if len(inputs) != len(tensors):
         names = [tensor._name for tensor in tensors]
@@ -101,10 +107,10 @@ def _iterate(owner: PythonModel, request: InferenceRequest, made: MadeRequest) -
     begun: Any
     try:
         inputs = {name: _lasting(given) for name, given in _inputs(request).items()}
-        begun = owner.server.stream(made.model, inputs, **_options(request, made))
+        begun = owner.server.stream(made.target[0], inputs, **_options(request, made))
     except Exception as error:
-        begun = _failed(owner, made, error)
-    return iterate(begun, functools.partial(_failed, owner, made))
+        begun = _failed(owner, made.target, error)
+    return iterate(begun, functools.partial(_failed, owner, made.target))
 
 
 def _lasting(given: Any) -> Any:
@@ -118,34 +124,41 @@ class _RefusedError(Exception):
     """A call that is not begun, and why."""
 
 
-def _refuse_decoupled(owner: PythonModel, made: MadeRequest) -> None:
-    if owner.server.is_decoupled(made.model, made.version):
-        raise _RefusedError(
-            f"Model {made.model} is using the decoupled. The current BLS request call doesn't support models "
-            "using the decoupled transaction policy. Please use 'decoupled=True' argument to the 'exec' or "
-            "'async_exec' calls for decoupled models.'"
-        )
-    owner.plain.add((made.model, made.version))
+def _refuse_decoupled(owner: PythonModel, target: Target) -> None:
+    if owner.server.is_decoupled(*target):
+        raise _RefusedError(_decoupled(target[0]))
+    owner.plain.add(target)
 
 
-def _failed(owner: PythonModel, made: MadeRequest, error: Exception) -> InferenceResponse:
+def _decoupled(model: str) -> str:
+    return (
+        f"Model {model} is using the decoupled. The current BLS request call doesn't support models using "
+        "the decoupled transaction policy. Please use 'decoupled=True' argument to the 'exec' or "
+        "'async_exec' calls for decoupled models.'"
+    )
+
+
+def _failed(owner: PythonModel, target: Target, error: Exception) -> InferenceResponse:
     """Give the response that says why a call failed."""
     if isinstance(error, SDKError):
         if error.model:
             return failed(error.message, error.code)
-        message = _not_ready(owner, made) or error.message
+        message = _not_usable(owner, target) or error.message
     else:
         message = str(error)
     return failed(
-        f"Model {made.model} - Error when running inference: {message}", pb_error.TritonError.INTERNAL
+        f"Model {target[0]} - Error when running inference: {message}", pb_error.TritonError.INTERNAL
     )
 
 
-def _not_ready(owner: PythonModel, made: MadeRequest) -> str:
-    """Give the stock backend's phrase for a model that is not there, or what hinders its look."""
+def _not_usable(owner: PythonModel, target: Target) -> str:
+    """Give the stock backend's phrase for a model that is not there, or what hinders a look; else ""."""
     try:
-        if owner.server.is_ready(made.model, made.version):
-            return ""
+        if not owner.server.is_ready(*target):
+            return f"Failed for execute the inference request. Model '{target[0]}' is not ready."
+        if target in owner.plain and owner.server.is_decoupled(*target):  # since it was loaded again
+            owner.plain.discard(target)
+            return _decoupled(target[0])
     except SDKError as error:
         return error.message
-    return f"Failed for execute the inference request. Model '{made.model}' is not ready."
+    return ""

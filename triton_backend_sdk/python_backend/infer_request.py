@@ -74,12 +74,12 @@ class InferenceRequest:
 
     def request_id(self) -> str:
         """Give the client's id, or ""."""
-        return self._made.request_id if self._request is None else self._request.id
+        return self._made.rare.request_id if self._request is None else self._request.id
 
     def correlation_id(self) -> int | str:
         """Give the id of the sequence, or 0."""
         if self._request is None:
-            return self._made.correlation_id
+            return self._made.rare.correlation_id
         return self._request.correlation_id
 
     def flags(self) -> int:
@@ -96,7 +96,7 @@ class InferenceRequest:
 
     def timeout(self) -> int:
         """Give the timeout in microseconds."""
-        return self._made.timeout if self._request is None else self._request.timeout_us
+        return self._made.rare.timeout if self._request is None else self._request.timeout_us
 
     def parameters(self) -> str:
         """Give the parameters as JSON."""
@@ -114,7 +114,7 @@ class InferenceRequest:
     def trace(self) -> InferenceTrace:
         """Give its trace, for the requests that are made for it."""
         if self._request is None:
-            return self._made.trace or inference_trace.of(None)
+            return self._made.rare.trace or inference_trace.of(None)
         return inference_trace.of(self._request.trace)
 
     def exec(self, decoupled: bool = False) -> InferenceResponse | ResponseIterator:

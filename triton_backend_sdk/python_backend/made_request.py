@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from triton_backend_sdk.python_backend.inference_trace import InferenceTrace
+from triton_backend_sdk.python_backend.inference_trace import InferenceTrace, of
 from triton_backend_sdk.python_backend.pb_error import TritonModelException, text
 from triton_backend_sdk.python_backend.preferred_memory import PreferredMemory, place
 from triton_backend_sdk.python_backend.tensor import Tensor
@@ -17,57 +17,58 @@ if TYPE_CHECKING:
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
 _UINT32 = range(2**32)
+#: Of request_id, correlation_id and timeout.
+_USUAL = ("", 0, 0)
+
+
+class Rare(NamedTuple):
+    """What most requests leave as it is."""
+
+    request_id: str = ""
+    correlation_id: int | str = 0
+    timeout: int = 0
+    memory: PreferredMemory | None = None
+    trace: InferenceTrace | None = None
+    parameters: dict[str, Any] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Give those of the SDK's call."""
+        given = {
+            "request_id": self.request_id,
+            "correlation_id": self.correlation_id,
+            "timeout_us": self.timeout,
+            "parameters": self.parameters,
+            "memory": place(self.memory),
+            "trace": self.trace and self.trace._trace,
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+_NOTHING_RARE = Rare()
 
 
 class MadeRequest:
-    """The fields of a request that a model makes."""
+    """What a request that a model makes is sent with, beside its inputs and flags."""
 
-    __slots__ = ("correlation_id", "model", "options", "outputs", "parameters", "request_id", "timeout",
-                 "trace", "version")  # fmt: skip
+    __slots__ = ("options", "outputs", "rare", "target")
 
-    def __init__(  # noqa: PLR0917  as the request's
-        self,
-        request_id: str,
-        correlation_id: int | str,
-        outputs: Sequence[str],
-        model: str,
-        version: int,
-        timeout: int,
-        memory: PreferredMemory | None,
-        trace: InferenceTrace | None,
-        parameters: dict[str, Any] | None,
-    ) -> None:
-        self.request_id = request_id
-        self.correlation_id = correlation_id
-        self.outputs = set(outputs)
-        self.model = model
-        self.version = version
-        self.timeout = timeout
-        self.trace = trace
-        self.parameters = parameters
-        #: What the SDK's call takes, but for the flags, which may change.
-        self.options: dict[str, Any] = {"memory": place(memory), "may_block": True}
-        self._fill(self.options)
-
-    def _fill(self, options: dict[str, Any]) -> None:
-        if self.outputs:
-            options["outputs"] = tuple(self.outputs)
-        if self.version != -1:
-            options["version"] = self.version
-        if self.request_id:
-            options["request_id"] = self.request_id
-        if self.correlation_id:
-            options["correlation_id"] = self.correlation_id
-        if self.timeout:
-            options["timeout_us"] = self.timeout
-        if self.parameters:
-            options["parameters"] = self.parameters
-        if self.trace is not None and self.trace._trace is not None:
-            options["trace"] = self.trace._trace
+    def __init__(self, model: str, version: int, outputs: Sequence[str], rare: Rare) -> None:
+        #: Name and version of the called model.
+        self.target = (model, version)
+        self.outputs = outputs
+        self.rare = rare
+        #: What the SDK's call takes.
+        self.options: dict[str, Any] = {"memory": None, "may_block": True}
+        if outputs:
+            self.options["outputs"] = outputs
+        if version != -1:
+            self.options["version"] = version
+        if rare is not _NOTHING_RARE:
+            self.options.update(rare.options())
 
     def parameters_text(self) -> str:
         """Give the parameters as JSON."""
-        return json.dumps(self.parameters or {})
+        return json.dumps(self.rare.parameters or {})
 
 
 def make(  # noqa: PLR0917  the stock backend's order
@@ -91,42 +92,34 @@ def make(  # noqa: PLR0917  the stock backend's order
         model = check_text("InferenceRequest", "model_name", model)
         request_id = check_text("InferenceRequest", "request_id", request_id)
     _check_inputs(inputs, request_id, model)
-    _check_outputs(outputs, request_id, model)
-    if not isinstance(correlation_id, (int, str)):
-        raise TritonModelException("Correlation ID must be integer or string")
-    if correlation_id != 0 and not isinstance(correlation_id, str):
-        check_whole("correlation_id", correlation_id, _UINT64)
+    outputs = _checked_outputs(outputs, request_id, model)
     if version != -1:
         check_whole("model_version", version, _INT64)
-    if timeout != 0:
-        check_whole("timeout", timeout, _UINT64)
-    if memory is not None:
-        _check_class("preferred_memory", memory, PreferredMemory)
-    if trace is not None:
-        _check_class("trace", trace, InferenceTrace)
-    if parameters is not None:
-        parameters = checked_parameters(parameters)
-    return MadeRequest(
-        request_id, correlation_id, outputs, model, version, timeout, memory, trace, parameters
-    )
+    if memory is trace is parameters is None and (request_id, correlation_id, timeout) == _USUAL:
+        return MadeRequest(model, version, outputs, _NOTHING_RARE)
+    rare = Rare(request_id, correlation_id, timeout, memory, trace, parameters)
+    return MadeRequest(model, version, outputs, _checked(rare))
+
+
+def _checked(rare: Rare) -> Rare:
+    if not isinstance(rare.correlation_id, (int, str)):
+        raise TritonModelException("Correlation ID must be integer or string")
+    if not isinstance(rare.correlation_id, str):
+        check_whole("correlation_id", rare.correlation_id, _UINT64)
+    check_whole("timeout", rare.timeout, _UINT64)
+    if rare.memory is not None:
+        _check_class("preferred_memory", rare.memory, PreferredMemory)
+    if rare.trace is not None:
+        _check_class("trace", rare.trace, InferenceTrace)
+    return rare if rare.parameters is None else rare._replace(parameters=checked_parameters(rare.parameters))
 
 
 def of_received(request: Request, model: str) -> MadeRequest:
     """Give what calling a model with a request that it received takes."""
-    made = MadeRequest(
-        request.id,
-        request.correlation_id,
-        request.requested_outputs,
-        model,
-        -1,
-        request.timeout_us,
-        None,
-        None,
-        request.parameters,
+    rare = Rare(
+        request.id, request.correlation_id, request.timeout_us, None, of(request.trace), request.parameters
     )
-    if request.trace:
-        made.options["trace"] = request.trace
-    return made
+    return MadeRequest(model, -1, request.requested_outputs, rare)
 
 
 def check_flags(flags: Any) -> None:
@@ -181,11 +174,11 @@ def _check_inputs(inputs: Any, request_id: str, model: str) -> None:
                 f"Input tensor for request with id '{request_id}' and model name '{model}' should "
                 "not be empty."
             )
-        if not isinstance(tensor, Tensor):
+        if type(tensor) is not Tensor and not isinstance(tensor, Tensor):
             raise TypeError(f"InferenceRequest(): inputs must be a list of Tensor, not of {tensor!r}")
 
 
-def _check_outputs(outputs: Any, request_id: str, model: str) -> None:
+def _checked_outputs(outputs: Any, request_id: str, model: str) -> tuple[str, ...]:
     if not isinstance(outputs, (list, tuple)):
         raise TypeError(f"InferenceRequest(): requested_output_names must be a list of str, not {outputs!r}")
     for name in outputs:
@@ -198,6 +191,7 @@ def _check_outputs(outputs: Any, request_id: str, model: str) -> None:
             raise TypeError(
                 f"InferenceRequest(): requested_output_names must be a list of str, not of {name!r}"
             )
+    return tuple(outputs)
 
 
 def _check_class(argument: str, value: Any, wanted: type) -> None:
