@@ -36,7 +36,7 @@ ORDER = [
     "python_backend.bls", "python_backend.model_loader", "python_backend.response_sender", "python_backend.infer_request",
     "python_backend.datatypes", "python_backend.pb_model_config", "python_backend.pb_logger", "python_backend.pb_metrics",
     "python_backend.arguments", "python_backend.readiness", "python_backend.environment", "python_backend.input_memory", "python_backend.notices", "python_backend.utils_module",
-    "python_backend.execution", "python_backend.plugin",
+    "python_backend.execution", "python_backend.plugin", "python_backend.wrapped",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.
 ONLY = {

@@ -1,0 +1,1 @@
+"""The Triton backend wrapped_model; its hooks are in plugin.py."""
