@@ -13,7 +13,7 @@ import types
 import numpy as np
 import pytest
 
-from triton_backend_sdk import MemoryType, UnavailableError, gpu
+from triton_backend_sdk import MemoryType, UnavailableError, UnsupportedError, gpu
 from triton_backend_sdk.testing.core_api import open_core
 from triton_backend_sdk.testing.core_infer import Inferencer
 from triton_backend_sdk.testing.core_options import installed_library
@@ -73,8 +73,8 @@ def upload(array):
     return address
 
 
-def on_gpu(monkeypatch, *arrays):
-    """Send input IN as these parts, each in device memory."""
+def on_gpu(monkeypatch, *arrays, place=(MemoryType.GPU, 0)):
+    """Send input IN as these parts, each in device memory, or what is said to be another."""
     open_core(installed_library())  # which opens what it depends on
     append = ctypes.CDLL(str(installed_library())).TRITONSERVER_InferenceRequestAppendInputData
     append.argtypes = [
@@ -88,7 +88,7 @@ def on_gpu(monkeypatch, *arrays):
         self._api.call("InferenceRequestAddInput", request, name, wire.dtype.c_value, shape, len(wire.shape))
         handle = int(self._api.ffi.cast("uintptr_t", request))
         for address, array in zip(addresses, arrays, strict=True):
-            assert append(handle, name, address, array.nbytes, MemoryType.GPU, 0) is None
+            assert append(handle, name, address, array.nbytes, *place) is None
 
     monkeypatch.setattr(Inferencer, "_add_input", add_input)
     return addresses
@@ -132,6 +132,36 @@ def test_a_wish_for_the_cpu_brings_it_down(serve, cuda, monkeypatch):
         parameters={"memory.IN": "cpu"},
     )
     assert served.infer({"IN": X})["OUT"].tolist() == (X + 1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("wish", "place", "stays"),
+    [
+        ("cpu", (MemoryType.CPU_PINNED, 0), True),
+        ("gpu:0", (MemoryType.GPU, 0), True),
+        ("gpu:0", (MemoryType.GPU, 1), False),
+    ],
+)
+def test_what_lies_where_it_is_wished_is_not_copied(serve, monkeypatch, wish, place, stays):
+    fake = FakeCuda()
+    monkeypatch.setattr(gpu, "runtime", lambda: fake)
+    [address] = on_gpu(monkeypatch, X, place=place)
+    served = serve(
+        """
+        seen = []
+        @hookimpl
+        def execute(requests):
+            seen.append(requests[0]["IN"].data_ptr)
+            return [Response({'OUT': np.zeros(1, np.float32)})]
+        """,
+        parameters={"memory.IN": wish},
+    )
+    if stays:
+        served.infer({"IN": X})
+        assert served.module.seen == [address]
+    else:
+        with pytest.raises(UnsupportedError, match="no preallocated CUDA memory"):  # a copy was tried
+            served.infer({"IN": X})
 
 
 def test_a_tensor_of_the_device_is_an_output(serve, cuda, monkeypatch):

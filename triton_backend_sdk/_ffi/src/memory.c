@@ -140,11 +140,18 @@ const tb_wish* tb_wish_find(const tb_instance* instance, const char* tensor)
   return NULL;
 }
 
+// What the CPU can read is where a wish for the CPU wants it: pinned memory too.
+static bool lies_there(const tb_wish* wish, const tb_view* view)
+{
+  if (wish->memory_type == TRITONSERVER_MEMORY_CPU) return view->memory_type != TRITONSERVER_MEMORY_GPU;
+  return wish->memory_type == view->memory_type && (wish->memory_type != TRITONSERVER_MEMORY_GPU || wish->memory_type_id == view->memory_type_id);
+}
+
 // Takes the tensor. One that lies elsewhere than wished is copied; the wish costs nothing where there is none.
 PyObject* tb_wish_granted(const tb_instance* instance, PyObject* tensor)
 {
   const tb_wish* wish = tensor && instance->wish_count ? tb_wish_find(instance, ((tb_tensor*)tensor)->view.name) : NULL;
-  if (wish == NULL || wish->memory_type == ((tb_tensor*)tensor)->view.memory_type) return tensor;
+  if (wish == NULL || lies_there(wish, &((tb_tensor*)tensor)->view)) return tensor;
   PyObject* moved = PyObject_CallFunction(tb_py.move, "OOiL", tensor, instance->python ? instance->python : Py_None, wish->memory_type, (long long)wish->memory_type_id);
   Py_DECREF(tensor);
   return moved;
