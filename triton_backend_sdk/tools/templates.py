@@ -58,7 +58,7 @@ def new_project(name: str, into: Path) -> NewProject:
     source, target = template(), into.expanduser().resolve() / name
     files = list(_files(source))
     try:
-        _refuse_to_overwrite(target)
+        refuse_to_overwrite(target, f"tbsdk new {name} --into DIR")
         for file in files:
             _copy(source / file, target / _renamed(str(file), name), name)
     except OSError as error:
@@ -126,7 +126,12 @@ def _importable(name: str) -> str | None:
     return spec.origin if spec else None
 
 
-def _refuse_to_overwrite(target: Path) -> None:
+def refuse_to_overwrite(target: Path, again: str) -> None:
+    """Refuse a folder for a new project that holds something.
+
+    :param again: the command with which it goes elsewhere.
+    :raises HandledError: it does.
+    """
     if target.is_dir() and not target.is_symlink():
         if not any(target.iterdir()):
             return
@@ -137,7 +142,7 @@ def _refuse_to_overwrite(target: Path) -> None:
         return
     raise HandledError(
         f"{target} exists already and {found}: nothing was written",
-        f"choose another name, or another folder: tbsdk new {target.name} --into DIR",
+        f"choose another name, or another folder: {again}",
     )
 
 
