@@ -18,6 +18,10 @@ from triton_backend_sdk.tools.errors import HandledError
 COMMANDS = {
     "demo": ("triton_backend_sdk.cli.demo", "Do the whole job once, in front of your eyes."),
     "new": ("triton_backend_sdk.cli.new", "Write a new backend project that already works."),
+    "migrate": (
+        "triton_backend_sdk.cli.migrate",
+        "Tell whether a model.py runs in process, or write it as a backend.",
+    ),
     "config": (
         "triton_backend_sdk.cli.config",
         "Print the config.pbtxt that a plugin's Signature stands for.",
