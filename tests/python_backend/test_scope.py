@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from triton_backend_sdk.python_backend.facade import Facade, calling_scope
+from triton_backend_sdk.python_backend.pb_error import told
 from triton_backend_sdk.python_backend.scope import Scope
 
 UTILS = types.ModuleType("triton_python_backend_utils")
@@ -621,6 +622,23 @@ def test_the_traceback_shows_the_authors_files_alone(repository):
     assert {name for name, _, _ in shown[:-3]} <= {"test_scope.py", "scope.py"}
     assert caught.value.__context__ is None
     assert not caught.value.__suppress_context__
+
+
+def test_the_traceback_of_a_lazy_import(repository):
+    files = {
+        "1/model.py": "def check():\n    import helper",
+        "1/helper.py": "import second",
+        "1/second.py": "def deep(n):\n    return deep(n - 1) if n else 1 / 0\ndeep(300)",
+    }
+    model = repository.load("m", files)
+    with pytest.raises(ZeroDivisionError) as caught:
+        model.check()
+    names = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names == ["test_scope.py", "model.py", "scope.py", "helper.py", *["second.py"] * 302]
+    assert [line for line in told(caught.value).splitlines() if "second" not in line][3:5] == [
+        f"  {repository.folder}/m/1/helper.py(1): <module>",
+        f"  {repository.folder}/m/1/model.py(2): check",
+    ]
 
 
 def test_a_syntax_error_tells_its_place(repository):

@@ -119,7 +119,8 @@ def told(error: BaseException) -> str:
 
 def _frames(error: BaseException) -> list[str]:
     # What raised it may be a function of the utils: the model's frames are those that called it.
-    innermost_first = list(traceback.walk_tb(error.__traceback__))[::-1]
+    innermost_first = [link for link in traceback.walk_tb(error.__traceback__) if not _is_an_import(link)]
+    innermost_first.reverse()
     of_the_model = itertools.dropwhile(_is_of_the_sdk, innermost_first)
     return [
         f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}"
@@ -129,6 +130,11 @@ def _frames(error: BaseException) -> list[str]:
 
 def _is_of_the_sdk(link: tuple[FrameType, int]) -> bool:
     return link[0].f_code.co_filename.startswith(_SDK)
+
+
+def _is_an_import(link: tuple[FrameType, int]) -> bool:
+    """Tell whether a frame is that of an ``import`` in a model's file."""
+    return link[0].f_code.co_filename == _SDK + "python_backend/scope.py"
 
 
 def names(owner: PythonModel | None) -> dict[str, Any]:

@@ -88,9 +88,7 @@ class Scope:
         try:
             return importlib.import_module(".".join(parts))
         except BaseException as error:
-            if isinstance(error, ImportError):
-                self.authors_names(error)
-            raise error.with_traceback(_authors(error.__traceback__))  # noqa: B904 - the very error
+            raise self.authors_error(error)  # noqa: B904 - the very error
 
     def owns(self, module: ModuleType | Mapping[str, Any]) -> bool:
         """Tell whether a module, or the globals of a function, are of this scope."""
@@ -174,8 +172,7 @@ class Scope:
         try:
             return importlib.import_module(full)
         except ImportError as error:
-            self.authors_names(error)
-            raise
+            raise self.authors_error(error)  # noqa: B904 - the very error
 
     def spec(self, name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
         """Find a private module by its dotted name; ``path`` is that of its package."""
@@ -192,15 +189,16 @@ class Scope:
         """Look anew at what ``import`` gives: sys.modules has changed."""
         self._known.clear()
 
-    def authors_names(self, error: ImportError) -> ImportError:
-        """Take the root out of the names in an error: nobody wrote it."""
-        prefix = f"{self.root}."
-        if isinstance(error.msg, str) and prefix in error.msg:
-            error.msg = error.msg.replace(prefix, "")
-            error.args = (error.msg, *error.args[1:])
-        if isinstance(error.name, str):
-            error.name = error.name.removeprefix(prefix)
-        return error
+    def authors_error(self, error: BaseException) -> BaseException:
+        """Take out of an error what its author did not write: the root in a name, the frames of imports."""
+        if isinstance(error, ImportError):
+            prefix = f"{self.root}."
+            if isinstance(error.msg, str) and prefix in error.msg:
+                error.msg = error.msg.replace(prefix, "")
+                error.args = (error.msg, *error.args[1:])
+            if isinstance(error.name, str):
+                error.name = error.name.removeprefix(prefix)
+        return error.with_traceback(_authors(error.__traceback__))
 
     def _import_given(self, given: ModuleType, name: str, fromlist: Sequence[str] | None) -> Any:
         if "." in name or (fromlist and isinstance(given, ModuleProxy)):
@@ -263,20 +261,22 @@ def _import_of(scope: Scope, plain: set[str], known: dict[str, ModuleType]) -> C
             if name in known and type(fromlist) is not list:
                 return known[name]
             return scope.import_(name, globals, locals, fromlist)
-        except ImportError as error:
-            scope.authors_names(error)
-            raise
+        except BaseException as error:
+            raise scope.authors_error(error)  # noqa: B904 - the very error
 
     return scoped_import
 
 
 def _authors(traceback: TracebackType | None) -> TracebackType | None:
     """Leave out the frames of the import system's and of this package's."""
-    while traceback is not None and _is_ours(traceback):
+    kept = []
+    while traceback is not None:
+        if not _is_ours(traceback):
+            kept.append(traceback)
         traceback = traceback.tb_next
-    if traceback is not None:
-        traceback.tb_next = _authors(traceback.tb_next)
-    return traceback
+    for link, following in itertools.zip_longest(kept, kept[1:]):
+        link.tb_next = following
+    return kept[0] if kept else None
 
 
 def _is_ours(traceback: TracebackType) -> bool:

@@ -131,8 +131,7 @@ class _Importlib:
             try:
                 return importlib.util.find_spec(f"{scope.root}.{name}")
             except ImportError as error:
-                scope.authors_names(error)
-                raise
+                raise scope.authors_error(error)  # noqa: B904 - the very error
         return importlib.util.find_spec(name) if scope.shares(name) else None
 
     def module_from_spec(self, spec: ModuleSpec) -> ModuleType:
