@@ -68,12 +68,43 @@ def answered(server: TritonServer, model: str, *values: float) -> list[float]:
     return data
 
 
+#: Puts a folder of its model's in front of all others, and looks there.
+LIBRARY = """
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "library"))
+
+import triton_python_backend_utils as pb_utils
+from factors import FACTOR
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        from later import ADDED  # imported when the first request comes
+
+        arrays = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array * FACTOR + ADDED)]) for array in arrays]
+"""
+
+
+def add_library(repository: Path, name: str, backend: str, factor: int) -> None:
+    add(repository, name, backend, 0, LIBRARY)
+    library = repository / name / "1" / "library"
+    library.mkdir()
+    (library / "factors.py").write_text(f"FACTOR = {factor}\n")
+    (library / "later.py").write_text(f"ADDED = {factor * 100}\n")
+
+
 @pytest.fixture(scope="module")
 def backends(tmp_path_factory):
-    """Give a folder with both names of the ready-made backend and one backend of the SDK's usual kind."""
+    """Give a folder with both names of the ready-made backend, an SDK backend, and one that is a model.py."""
     root = tmp_path_factory.mktemp("compat")
     build_compat(root / "backends")
     build_backend(write_project(root / "projects", "own", OWN), root / "backends")
+    (root / "backends" / "is_model_py").mkdir()
+    (root / "backends" / "is_model_py" / "model.py").write_text(MODEL)
+    (root / "backends" / "is_model_py" / "helper.py").write_text("FACTOR = 7\n")
     return root / "backends"
 
 
@@ -83,7 +114,10 @@ def server(backends, tmp_path_factory):
     repository = tmp_path_factory.mktemp("models")
     add(repository, "stand_in", "python", 2)
     add(repository, "by_name", "python_inprocess", 3)
+    add_library(repository, "library_one", "python", 2)
+    add_library(repository, "library_two", "python", 3)
     write_model(repository, "own", "own", *FP32)
+    write_model(repository, "of_its_own_backend", "is_model_py", *FP32)
     bare = repository / "no_config" / "1"
     bare.mkdir(parents=True)
     (bare / "model.py").write_text(BARE)
@@ -127,6 +161,7 @@ def test_all_kinds_are_served_by_one_process(server):
     assert [answer["outputs"][0]["data"] for answer in answers.values()] == [[2, 4], [3, 6]]
     assert {answer["parameters"]["pid"] for answer in answers.values()} == {server.pid}
     assert answered(server, "own", 1, 2) == [1, 2]
+    assert answered(server, "of_its_own_backend", 1, 2) == [7, 14]
     assert answered(server, "no_config", 1, 2) == [2, 3]
 
 
@@ -134,6 +169,13 @@ def test_helpers_of_equal_names_are_each_models_own(server):
     for _ in range(3):
         assert answered(server, "stand_in", 1) == [2]
         assert answered(server, "by_name", 1) == [3]
+
+
+def test_what_one_does_to_its_path_is_none_of_the_others_business(server):
+    for _ in range(2):
+        assert answered(server, "library_one", 1) == [202]
+        assert answered(server, "library_two", 1) == [303]
+        assert answered(server, "stand_in", 1) == [2]
 
 
 @pytest.mark.parametrize("name", [*BROKEN, "no_file"])
