@@ -30,7 +30,7 @@ ORDER = [
     "plugins", "readiness", "lifecycle", "outputs", "_ffi", "_ffi.api", "configure", "attributes",
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
     "python_backend", "python_backend.module_loaders", "python_backend.module_search", "python_backend.facade",
-    "python_backend.sys_proxy", "python_backend.scope",
+    "python_backend.event_loops", "python_backend.sys_proxy", "python_backend.scope",
     "python_backend.model_file", "python_backend.pb_error", "python_backend.owner", "python_backend.tensor", "python_backend.infer_response",
     "python_backend.preferred_memory", "python_backend.inference_trace", "python_backend.made_request", "python_backend.response_iterator",
     "python_backend.bls", "python_backend.model_loader", "python_backend.response_sender", "python_backend.infer_request",

@@ -30,6 +30,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from triton_backend_sdk.python_backend import facade
+from triton_backend_sdk.python_backend.event_loops import EventLoops
 from triton_backend_sdk.python_backend.module_search import ModuleSearch
 from triton_backend_sdk.python_backend.sys_proxy import AtExit, ModuleProxy, proxies
 
@@ -66,7 +67,8 @@ class Scope:
         self._main = ""
         self._provided = dict(provided)
         self._at_exit = AtExit()
-        self._proxies = proxies(self, [*sys.path, *map(str, own)], self._at_exit)
+        self._loops = EventLoops()
+        self._proxies = proxies(self, [*sys.path, *map(str, own)], self._at_exit, self._loops)
         self.search = ModuleSearch(self.root, own, lambda: self.sys.path)
         #: First names of what the process shares with the model.
         self._shared: set[str] = set()
@@ -101,6 +103,7 @@ class Scope:
         First it does what the model has given to atexit: for a process of its own this is the end.
         """
         self._at_exit.run()
+        self._loops.close()
         facade.remove(self)
         prefix = f"{self.root}."
         for name in [name for name in list(sys.modules) if name == self.root or name.startswith(prefix)]:

@@ -6,6 +6,7 @@ else that a model sets on ``sys`` is set for the process.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import importlib
 import importlib.util
@@ -19,6 +20,7 @@ from types import BuiltinFunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.python_backend import facade
+from triton_backend_sdk.python_backend.event_loops import EventLoops
 
 if TYPE_CHECKING:
     from triton_backend_sdk.python_backend.scope import Scope
@@ -177,7 +179,7 @@ class AtExit:
                 logging.getLogger("triton").exception("a model's atexit function failed")
 
 
-def proxies(scope: Scope, path: list[str], at_exit: AtExit) -> dict[str, ModuleType]:
+def proxies(scope: Scope, path: list[str], at_exit: AtExit, loops: EventLoops) -> dict[str, ModuleType]:
     """Make the modules of the standard library that a model has copies of."""
     tools = _Importlib(scope)
 
@@ -203,4 +205,5 @@ def proxies(scope: Scope, path: list[str], at_exit: AtExit) -> dict[str, ModuleT
             },
         ),
         "site": ModuleProxy(site, {"addsitedir": addsitedir}),
+        "asyncio": ModuleProxy(asyncio, {"get_event_loop": loops.get_event_loop}),
     }
