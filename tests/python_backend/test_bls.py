@@ -170,7 +170,7 @@ REFUSED = "Model {model} - Error when running inference: {why}"
         ("asked(target, [1], inputs=[pb_utils.Tensor('X', np.zeros(1))])", "called",
          "unexpected inference input 'X' for model 'called'"),
         ("asked(target, [1], inputs=[pb_utils.Tensor('IN', np.zeros(1, np.float32))] * 2)", "called",
-         "input 'IN' already exists in request"),
+         "[request id: <id_unknown>] input 'IN' already exists in request"),
         ("asked(target, [[1]])", "called", "[request id: <id_unknown>] unexpected shape for input 'IN' for model "
          "'called'. Expected [-1], got [1,1]. "),
         ("asked(target, [1], inputs=[pb_utils.Tensor('IN', np.zeros(1))])", "called",

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 def call(
     owner: PythonModel, request: InferenceRequest, decoupled: bool = False
 ) -> InferenceResponse | ResponseIterator:
-    """Call a model and wait for its response; ``decoupled`` gives any number of them."""
+    """Call a model and wait for its response; ``decoupled`` gives any number of them.
+
+    :raises TypeError: ``decoupled`` is no bool.
+    """
+    if decoupled is not True and decoupled is not False:
+        decoupled = _truth(decoupled)
     made = request._made if request._request is None else _received(owner, request._request)
     if decoupled:
         return _iterate(owner, request, made)
@@ -53,6 +58,8 @@ def call_async(
     :raises RuntimeError: no event loop runs in this thread.
     """
     loop = asyncio.get_running_loop()
+    if decoupled is not True and decoupled is not False:
+        decoupled = _truth(decoupled)
     made = request._made if request._request is None else _received(owner, request._request)
     if decoupled:
         return loop.create_task(_first(_iterate(owner, request, made)))
@@ -81,6 +88,16 @@ async def _first(iterator: ResponseIterator) -> ResponseIterator:
     return iterator
 
 
+def _truth(decoupled: Any) -> bool:
+    if decoupled is None or not hasattr(decoupled, "__bool__"):
+        raise TypeError(
+            "exec(): incompatible function arguments. The following argument types are supported:\n"
+            "    1. (self: c_python_backend_utils.InferenceRequest, decoupled: bool = False) -> object\n\n"
+            f"Invoked with: {decoupled!r}"
+        )
+    return bool(decoupled)
+
+
 def _received(owner: PythonModel, request: Request) -> MadeRequest:
     return made_request.of_received(request, owner.model.name)
 
@@ -98,7 +115,8 @@ def _inputs(request: InferenceRequest) -> dict[str, Any]:
     if len(inputs) != len(tensors):
         names = [tensor._name for tensor in tensors]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _RefusedError(f"input '{twice}' already exists in request")
+        request_id = request.request_id() or "<id_unknown>"
+        raise _RefusedError(f"[request id: {request_id}] input '{twice}' already exists in request")
     return inputs
 
 
