@@ -193,6 +193,14 @@ def test_no_project_is_told(tmp_path):
         run(["serve", str(tmp_path)])
 
 
+def test_a_model_repository_in_place_of_a_project_is_told(tmp_path):
+    (tmp_path / "doubles" / "1").mkdir(parents=True)
+    (tmp_path / "doubles" / "1" / "model.py").touch()
+    with pytest.raises(HandledError, match="no backend project in") as caught:
+        run(["serve", str(tmp_path)])
+    assert f"tbsdk serve --compat {tmp_path}" in str(caught.value.next_step)
+
+
 def test_no_models_are_told_before_anything_is_built(project):
     shutil.rmtree(project.model_repository)
     with pytest.raises(HandledError, match=f"there is no folder {project.model_repository}") as caught:

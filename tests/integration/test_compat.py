@@ -224,17 +224,16 @@ def test_a_reload_serves_what_changed(server):
 
 
 def test_a_server_that_is_stopped_finalizes_its_models(backends, tmp_path):
-    for name, backend in [("one", "python"), ("two", "python"), ("three", "python_inprocess")]:
+    served = {"one": "python", "two": "python", "three": "python_inprocess", "four": "is_model_py"}
+    for name, backend in served.items():
         add(tmp_path, name, backend, 2, extra="instance_group { kind: KIND_CPU count: 2 }")
     lines: list[str] = []
     with TritonServer(tmp_path, backend_directory=backends, on_line=lines.append) as running:
-        for name in ("one", "two", "three"):
+        for name in served:
             ask(running, name, 1)
         status = running.stop(60)
     log = "\n".join(lines)
 
     assert status == 0, log[-3000:]
-    assert {name: log.count(f"FINALIZED {name}") for name in ("one", "two", "three")} == dict.fromkeys(
-        ("one", "two", "three"), 2
-    )
+    assert {name: log.count(f"FINALIZED {name}") for name in served} == dict.fromkeys(served, 2)
     assert not re.search(r"Signal \((?!15)|Segmentation|terminate called", log), log[-3000:]

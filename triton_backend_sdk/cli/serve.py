@@ -90,7 +90,7 @@ def command(
     With --compat there is no project: models of the stock Python backend run as they are, but in the
     server's process; those of the server's other backends run beside them.
     """
-    found = None if compat else Project.find(project)
+    found = None if compat else _find(project)
     repository = _check_models(project) if found is None else _check_repository(found)
     installation = find_server(server)
     with _stop_on_sigterm(), _out(found, build_dir) as folder:
@@ -123,6 +123,16 @@ def _out(project: Project | None, build_dir: Path | None) -> contextlib.Abstract
     if project is not None:
         return contextlib.nullcontext(project.root / "build" / "serve")
     return TemporaryDirectory(prefix="tbsdk-serve-")
+
+
+def _find(path: Path) -> Project:
+    try:
+        return Project.find(path)
+    except HandledError as error:
+        if any(path.glob("*/*/model.py")):
+            next_step = f"there are models of Triton's Python backend: tbsdk serve --compat {path}"
+            raise HandledError(error.message, next_step) from None
+        raise
 
 
 def _check_models(repository: Path) -> Path:
