@@ -12,7 +12,9 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
 from triton_backend_sdk import (
+    Counter,
     DataType,
+    Gauge,
     InternalError,
     InvalidArgError,
     NotFoundError,
@@ -562,6 +564,20 @@ def test_metrics_keep_their_numbers():
             host.metrics.series("other", {})
     assert series.deleted
     assert host.metrics.families == {}
+
+
+def test_metrics_are_declared_and_given_back():
+    with FakeHost(Observed, CONFIG) as host:
+        metrics = host.model.metrics
+        metrics.declare(Counter, "asked_total", "")
+        assert host.metrics.series("asked_total", {"kind": "any"}).number == 0
+        with pytest.raises(InternalError, match="already exists with different type"):
+            metrics.declare(Gauge, "asked_total", "")
+        gauge = metrics.gauge("later", "", labels={"of": "all"}, shared=True, strict=False)
+        gauge.set(3)
+        metrics.release(gauge)
+        with pytest.raises(KeyError, match="0 metrics later"):
+            host.metrics.series("later", {})
 
 
 def test_a_trace_keeps_what_is_reported():
