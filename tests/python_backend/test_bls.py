@@ -155,6 +155,27 @@ def test_outputs_are_the_callers_to_write_to_and_to_keep(pair):
     assert answer == [0, 3, 4]
 
 
+def test_where_outputs_lie(pair):
+    answer, said = pair(
+        """
+        def act(self, request, target):
+            for wrong in (0,), (pb_utils.TRITONSERVER_MEMORY_CPU, "0"), (None,):
+                try:
+                    pb_utils.PreferredMemory(*wrong)
+                except TypeError as problem:
+                    told.append(str(problem)[:25])
+            wishes = [None, pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),
+                      pb_utils.PreferredMemory(preferred_memory_type=pb_utils.TRITONSERVER_MEMORY_GPU, preferred_device_id=3)]
+            more = [{} if wish is None else {"preferred_memory": wish} for wish in wishes]
+            responses = [asked(target, [i], **given).exec() for i, given in enumerate(more)]
+            told.append([response.output_tensors()[0].is_cpu() for response in responses])  # no GPU is here
+            return [out(response)[0] for response in responses]
+        """
+    )
+    assert answer == [0, 2, 4]
+    assert said == ["PreferredMemory(): preferr"[:25]] * 3 + [[True] * 3]
+
+
 REFUSED = "Model {model} - Error when running inference: {why}"
 
 

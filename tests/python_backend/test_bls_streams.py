@@ -179,15 +179,15 @@ def test_an_iterator_over_a_response(stream):
         """
         def act(self, request, target):
             response = asked(target, [1, 1]).exec()
-            iterator = pb_utils.ResponseIterator(response) if hasattr(pb_utils, "ResponseIterator") else [response]
+            iterator = pb_utils.ResponseIterator(response)
             told.append([r is response for r in iterator] + [r is response for r in iterator])
             try:
                 pb_utils.ResponseIterator(1)
             except TypeError as problem:
-                told.append(str(problem))
+                told.append(str(problem).partition(".")[0])
             return [0]
         """,
-    ) == [[True, True], "ResponseIterator(): response must be an InferenceResponse, not 1"]
+    ) == [[True, True], "__init__(): incompatible constructor arguments"]
 
 
 def test_a_long_stream_keeps_up_and_leaves_nothing(stream):

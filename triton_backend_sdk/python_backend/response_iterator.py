@@ -27,11 +27,15 @@ class ResponseIterator:
     _stream: Stream | None
     _failed: Callable[[Exception], InferenceResponse]
 
-    def __init__(self, response: InferenceResponse) -> None:
-        if not isinstance(response, InferenceResponse):
-            raise TypeError(f"ResponseIterator(): response must be an InferenceResponse, not {response!r}")
+    def __init__(self, *response: InferenceResponse) -> None:
+        if len(response) != 1 or not isinstance(response[0], InferenceResponse):
+            raise TypeError(
+                "__init__(): incompatible constructor arguments. The following argument types are "
+                "supported:\n    1. c_python_backend_utils.ResponseIterator(arg0: InferenceResponse)\n\n"
+                f"Invoked with: {', '.join(map(repr, response))}"
+            )
         self._stream = None
-        self._seen = [response]
+        self._seen = list(response)
         #: How many of those seen are given.
         self._at = 0
         self._lock = threading.Lock()
