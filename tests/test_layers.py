@@ -31,12 +31,13 @@ ORDER = [
     "tracing", "batcher", "triton_log", "triton_metrics", "runtime", "attach",
     "python_backend", "python_backend.module_loaders", "python_backend.module_search", "python_backend.facade",
     "python_backend.event_loops", "python_backend.sys_proxy", "python_backend.scope",
-    "python_backend.model_file", "python_backend.pb_error", "python_backend.owner", "python_backend.tensor", "python_backend.infer_response",
-    "python_backend.preferred_memory", "python_backend.inference_trace", "python_backend.made_request", "python_backend.response_iterator",
-    "python_backend.bls", "python_backend.model_loader", "python_backend.response_sender", "python_backend.infer_request",
-    "python_backend.datatypes", "python_backend.pb_model_config", "python_backend.pb_logger", "python_backend.pb_metrics",
-    "python_backend.arguments", "python_backend.readiness", "python_backend.environment", "python_backend.input_memory", "python_backend.notices", "python_backend.utils_module",
-    "python_backend.execution", "python_backend.plugin", "python_backend.wrapped",
+    "python_backend.model_file", "python_backend.pb_error", "python_backend.owner", "python_backend.foreign", "python_backend.tensor",
+    "python_backend.preferred_memory", "python_backend.inference_trace", "python_backend.made_request", "python_backend.infer_response",
+    "python_backend.response_iterator", "python_backend.bls", "python_backend.model_loader", "python_backend.response_sender",
+    "python_backend.infer_request", "python_backend.datatypes", "python_backend.pb_model_config", "python_backend.pb_logger",
+    "python_backend.pb_metrics", "python_backend.arguments", "python_backend.readiness", "python_backend.environment",
+    "python_backend.input_memory", "python_backend.notices", "python_backend.utils_module",
+    "python_backend.coroutines", "python_backend.execution", "python_backend.plugin", "python_backend.wrapped",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.
 ONLY = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +87,7 @@ class Model:
     _api: Any = field(default=None, repr=False)
     _handle: Any = field(default=None, repr=False)
     _use: Any = field(default_factory=threading.RLock, repr=False)  # a __del__ may run under it
+    _served: Callable[[], bool] = field(default=lambda: True, repr=False)
 
     def __post_init__(self) -> None:
         self.parameters = Parameters(
@@ -94,6 +96,13 @@ class Model:
         )
         #: Logs to Triton's log.
         self.logger = logging.getLogger(f"triton.{self.name}")
+
+    def is_served(self) -> bool:
+        """Say whether Triton still sends it requests, rather than waiting for those that it has to unload it.
+
+        For what goes on by itself and keeps requests meanwhile: Triton does not tell a backend.
+        """
+        return self._served()
 
     def report_memory_usage(self, usage: MemoryUsage) -> None:
         """Tell Triton what the model itself holds; its statistics add it to what the instances report.

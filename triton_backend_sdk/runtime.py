@@ -169,7 +169,8 @@ class Runtime:
             _handle=handle,
         )
         try:
-            plugin = Plugin(loaded.package.load(), functools.partial(self._is_served, handle, model))
+            model._served = functools.partial(self._is_served, handle, model)
+            plugin = Plugin(loaded.package.load(), model.is_served)
             loaded.start(plugin)
             manager = plugin.model_manager()
             configure(api, model, plugin.signature, manager.hook)

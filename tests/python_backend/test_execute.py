@@ -120,3 +120,142 @@ def test_initialize_gets_its_arguments_as_strings(serve_model):
         outputs={"IN": ("FP32", [-1])},
     )
     np.testing.assert_array_equal(served.infer(FLOATS)["IN"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [
+        ('raise ValueError("no")', "message: ValueError: no\n\nAt:\n"),
+        ("return [None]", "is using the decoupled mode and the execute function must return None."),
+    ],
+)
+def test_a_decoupled_model_that_fails_ends_what_is_open(serve_model, ending, told):
+    served = serve_model(
+        f"""
+        class TritonPythonModel:
+            def execute(self, requests):
+                sender = requests[0].get_response_sender()
+                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.float32([1]))]))
+                {ending}
+        """,
+        decoupled=True,
+    )
+    first, second = served.responses(FLOATS)
+    assert first["OUT"].tolist() == [1]
+    assert told in str(second)
+
+
+def test_a_model_may_keep_its_requests_and_still_be_unloaded(serve_model):
+    served = serve_model(
+        """
+        kept = []
+
+        class TritonPythonModel:
+            def execute(self, requests):
+                kept.append(requests)
+                tensor = requests[0].inputs()[0]
+                kept.append(tensor)
+                for request in kept[0]:
+                    assert request.request_id() == "a" and request.inputs()[0].as_numpy().sum() == 3
+                return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", tensor.as_numpy())])]
+        """
+    )
+    for _ in range(3):
+        assert served.infer(FLOATS, request_id="a")["OUT"].tolist() == [0, 1, 2]
+    assert served.core.wait_released(5)
+    served.core.unload(served.name)
+
+
+LARGE = {"IN": np.arange(10_000, dtype=np.float32)}
+
+
+def test_inputs_that_are_kept_are_copied_from_then_on(serve_model):
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def initialize(self, args):
+                self.kept = []
+
+            def execute(self, requests):
+                self.kept = self.kept[-1:] + [self.look(requests[0])]
+                return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", self.kept[-1])])]
+
+            def look(self, request):
+                return getattr(request.inputs()[0], "as_numpy")()[::2]
+        """
+    )
+    for _ in range(4):
+        assert served.infer(LARGE)["OUT"][1] == 2
+    assert served.core.wait_released(5)
+    assert (
+        served.log.count("it keeps an array of an input after execute: from now on its inputs are copied")
+        == 1
+    )
+
+
+def test_an_input_that_is_sent_back_is_not_kept(serve_model):
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def execute(self, requests):
+                array = requests[0].inputs()[0].as_numpy()
+                return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array.reshape(2, -1)), pb_utils.Tensor("X", array)])]
+        """
+    )
+    served.infer(LARGE)
+    assert "it keeps an array" not in served.log
+
+
+def test_a_write_that_was_not_foreseen_is_done_on_a_copy(serve_model):
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def execute(self, requests):
+                array = getattr(requests[0].inputs()[0], "as_numpy")()
+                getattr(array, "fill")(7)
+                return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)])]
+        """
+    )
+    assert served.infer(LARGE)["OUT"][9] == 7
+    assert served.infer(LARGE)["OUT"][9] == 7
+    assert served.log.count("from now on its inputs are copied") == 1
+
+
+def test_dlpack_both_ways(serve_model):
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def execute(self, requests):
+                tensor = requests[0].inputs()[0]
+                assert tensor.__dlpack_device__() == (1, 0)
+                array = np.from_dlpack(tensor)
+                whole = pb_utils.Tensor.from_dlpack("OUT", array + 1)
+                capsule = pb_utils.Tensor.from_dlpack("X", pb_utils.Tensor("Y", np.float32([5])).to_dlpack())
+                assert capsule.as_numpy().tolist() == [5] and capsule.shape() == [1] and capsule.is_cpu()
+                for wrong in (3, np.zeros((4, 4), np.float32)[:, ::2]):
+                    try:
+                        pb_utils.Tensor.from_dlpack("Z", wrong)
+                    except pb_utils.TritonModelException as error:
+                        assert "is not supported" in str(error) or "not contiguous" in str(error), error
+                    else:
+                        raise AssertionError(wrong)
+                return [pb_utils.InferenceResponse([whole])]
+        """
+    )
+    assert served.infer(FLOATS)["OUT"].tolist() == [1, 2, 3]
+
+
+def test_strings_are_sent_as_they_were_when_the_tensor_was_made(serve_model):
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def execute(self, requests):
+                array = np.array([b"a", "b", 3], dtype=object)
+                tensor = pb_utils.Tensor("OUT", array)
+                assert tensor.as_numpy() is array
+                array[:] = b"later"
+                return [pb_utils.InferenceResponse([tensor])]
+        """,
+        outputs={"OUT": ("BYTES", [-1])},
+    )
+    assert served.infer(FLOATS)["OUT"].tolist() == [b"a", b"b", b"3"]

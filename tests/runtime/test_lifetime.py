@@ -158,3 +158,50 @@ def test_memory_of_unconsumed_and_consumed_capsules_is_freed(serve):
     for _ in range(50):
         served.infer({"IN": np.ones(1000, np.float32)})
     assert served.core.wait_released(5)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_a_sender_that_is_kept_when_all_is_sent_does_not_hold_up_the_unload(serve, decoupled):
+    served = serve(
+        """
+        kept = []
+
+        @hookimpl
+        def execute(requests):
+            for request in requests:
+                sender = request.response_sender()
+                kept.append(sender)
+                sender.send(Response({"OUT": np.zeros(1, np.float32)}), final=True)
+            return [None] * len(requests)
+        """,
+        extra="model_transaction_policy { decoupled: true }" if decoupled else "",
+    )
+    served.infer({"IN": np.ones(3, np.float32)})
+    (sender,) = served.module.kept
+    served.core.unload(served.name)
+    assert sender.closed
+    assert not sender.is_cancelled()
+    with pytest.raises(RuntimeError, match="final response"):
+        sender.send(ValueError("late"))
+
+
+def test_a_model_knows_whether_it_is_served(serve):
+    served = serve(
+        """
+        kept = []
+
+        @hookimpl
+        def execute(instance, requests):
+            kept.append((instance.model, requests[0]["IN"].numpy()))
+            return [Response({"OUT": np.float32([instance.model.is_served()])}) for request in requests]
+        """
+    )
+    assert served.infer({"IN": np.ones(3, np.float32)})["OUT"].tolist() == [1]
+    (model, view) = served.module.kept.pop()
+    served.core.unload(served.name, wait=False)
+    end = time.monotonic() + 5
+    while model.is_served() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not model.is_served()
+    del view
+    served.core.unload(served.name)

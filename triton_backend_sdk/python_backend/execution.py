@@ -2,54 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Coroutine
+from sys import getrefcount
 from typing import Any
 
 from triton_backend_sdk import InternalError, Request, Response
+from triton_backend_sdk.python_backend.coroutines import Coroutines
 from triton_backend_sdk.python_backend.infer_request import (
     RELEASE_RESCHEDULE,
     InferenceRequest,
+    detach,
     receive,
 )
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
 from triton_backend_sdk.python_backend.owner import PythonModel, enter
 from triton_backend_sdk.python_backend.pb_error import TritonModelException, told
+from triton_backend_sdk.python_backend.tensor import is_view
+
+_FINAL = 1
+#: Of a request that only ``received`` and a loop's variable hold, and the call of getrefcount.
+_REQUEST_REFERENCES = 3
+#: Of an array that only its Tensor holds, and the call of getrefcount.
+_ARRAY_REFERENCES = 2
 
 
 class Execution:
-    """Calls one instance's execute."""
+    """Calls one instance's execute.
 
-    __slots__ = ("_decoupled", "_execute", "_owner")
+    :param model: the TritonPythonModel.
+    """
 
-    def __init__(self, owner: PythonModel, execute: Callable[[list[InferenceRequest]], Any]) -> None:
+    __slots__ = ("_coroutines", "_decoupled", "_model", "_owner")
+
+    def __init__(self, owner: PythonModel, model: Any) -> None:
         self._owner = owner
-        self._execute = execute
+        self._model = model
         self._decoupled = owner.model.decoupled
+        self._coroutines: Coroutines | None = None
 
     def __call__(self, requests: list[Request]) -> list[Any]:
         """Answer a batch.
 
         :raises InternalError: it failed as a whole.
         """
-        cls = self._owner.request_class
+        owner = self._owner
+        cls = owner.request_class
         received = [receive(cls, request) for request in requests]
-        before = enter(self._owner)
+        calls = owner.calls
+        before = enter(owner)
         try:
-            result = self._execute(received)
-            if self._decoupled:
-                return self._streamed(received, result)
-            return self._answered(received, result)
-        except BaseException as error:
-            raise InternalError(self._failed(received, error)) from None
+            try:
+                answer = self._answer(received)
+            except BaseException as error:
+                text = self._text(error)
+                if not self._wrote(text) or owner.calls != calls or not _untouched(received):
+                    raise InternalError(self._failed(received, text)) from None
+                answer = self._once_more(requests, received)
+            if not self._decoupled:
+                self._let_go(received, answer)
+            return answer
         finally:
             enter(before)
 
-    def _failed(self, received: list[InferenceRequest], error: BaseException) -> str:
+    def stop(self) -> None:
+        """End the event loop, if there is one."""
+        if self._coroutines is not None:
+            self._coroutines.stop()
+
+    def _answer(self, received: list[InferenceRequest]) -> list[Any]:
+        execute = getattr(self._model, "execute", None)
+        if execute is None:
+            raise _Misuse(f"Python model {self._file()} does not implement `execute` method.")
+        result = execute(received)
+        if type(result) is not list and isinstance(result, Coroutine):
+            if self._decoupled:
+                return self._start(received, result)
+            result = self._loop().result(result)
+        return self._streamed(received, result) if self._decoupled else self._answered(received, result)
+
+    def _file(self) -> str:
+        cls = type(self._model)
+        return str(getattr(sys.modules.get(cls.__module__), "__file__", cls.__name__))
+
+    def _loop(self) -> Coroutines:
+        if self._coroutines is None:
+            self._coroutines = Coroutines(self._owner)
+        return self._coroutines
+
+    def _start(self, received: list[InferenceRequest], coroutine: Coroutine[Any, Any, Any]) -> list[Any]:
         for request in received:
-            if request._sender is not None:
-                request._sender.close()
-        text = str(error) if isinstance(error, _Misuse) else told(error)
-        return f"Failed to process the request(s) for model '{self._owner.name}', message: {text}"
+            request.get_response_sender()
+        kept = list(received)
+
+        def done(error: BaseException | None) -> None:
+            if error is not None:
+                self._end(kept, error)
+            kept.clear()
+
+        self._loop().start(coroutine, done)
+        return [None] * len(received)
+
+    def _end(self, received: list[InferenceRequest], error: BaseException) -> None:
+        """Answer what a coroutine that failed left open, and take Triton's requests from it."""
+        text = f"Failed to process the request(s) for model '{self._owner.name}', message: {told(error)}"
+        error.__traceback__ = None  # its frames hold arrays
+        self._owner.model.logger.error("%s", text)
+        for request in received:
+            request.get_response_sender().fail(text)
+            detach(request)
 
     def _streamed(self, received: list[InferenceRequest], result: Any) -> list[Any]:
         if result is not None:
@@ -74,9 +135,77 @@ class Execution:
             )
         return [_answer(request, item) for request, item in zip(received, result, strict=True)]
 
+    def _text(self, error: BaseException) -> str:
+        return str(error) if isinstance(error, _Misuse) else told(error)
+
+    def _failed(self, received: list[InferenceRequest], text: str) -> str:
+        message = f"Failed to process the request(s) for model '{self._owner.name}', message: {text}"
+        for request in received:
+            if request._sender is not None:
+                request._sender.fail(message)
+        return message
+
+    def _wrote(self, text: str) -> bool:
+        """Tell whether a failure comes from a write into an input, and let there be no second."""
+        if self._owner.private_inputs or "read-only" not in text:
+            return False
+        self._make_private(f"execute failed with '{text.splitlines()[0]}'")
+        return True
+
+    def _make_private(self, why: str) -> None:
+        self._owner.private_inputs = True
+        self._owner.model.logger.warning(
+            "%s: %s: from now on its inputs are copied, as in the stock backend; to have it so from the "
+            'start, set the model parameter private_inputs: "true"',
+            self._owner.name,
+            why,
+        )
+
+    def _once_more(self, requests: list[Request], failed: list[InferenceRequest]) -> list[Any]:
+        again = [receive(self._owner.request_class, request) for request in requests]
+        for request, before in zip(again, failed, strict=True):
+            request._sender = before._sender
+        failed[:] = again
+        try:
+            return self._answer(failed)
+        except BaseException as error:
+            raise InternalError(self._failed(failed, self._text(error))) from None
+
+    def _let_go(self, received: list[InferenceRequest], answer: list[Any]) -> None:
+        """Take Triton's requests from a model that keeps its own: Triton waits for them when it unloads."""
+        if getrefcount(received) > _REQUEST_REFERENCES:
+            kept = list(received)
+        else:
+            kept = [request for request in received if getrefcount(request) > _REQUEST_REFERENCES]
+        for request in received:
+            for tensor in request._inputs or ():
+                if is_view(tensor) and getrefcount(tensor._array) > _ARRAY_REFERENCES:
+                    self._look_who_keeps(tensor._array, answer)
+        for request in kept:
+            if request._sender is None or request._sender.is_answered():
+                detach(request)
+
+    def _look_who_keeps(self, array: Any, answer: list[Any]) -> None:
+        sent = sum(
+            output is array or getattr(output, "base", None) is array
+            for response in answer
+            for output in (getattr(response, "outputs", None) or {}).values()
+        )
+        # One more is the argument of this function.
+        if not self._owner.private_inputs and getrefcount(array) > _ARRAY_REFERENCES + 1 + sent:
+            self._make_private("it keeps an array of an input after execute")
+
 
 class _Misuse(TritonModelException):
     """The model broke a rule of its own: told without a type, and without frames."""
+
+
+def _untouched(received: list[InferenceRequest]) -> bool:
+    return all(
+        request._release_flags != RELEASE_RESCHEDULE
+        and (request._sender is None or request._sender.is_untouched())
+        for request in received
+    )
 
 
 def _answer(request: InferenceRequest, item: Any) -> Any:
@@ -94,7 +223,7 @@ def _answer(request: InferenceRequest, item: Any) -> Any:
         )
     if request._sender is not None:
         try:
-            request._sender.count(True, 1)
+            request._sender.count(True, _FINAL)
         except TritonModelException as error:
             raise _Misuse(str(error)) from None
         request._sender.close()

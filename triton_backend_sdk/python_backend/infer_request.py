@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from triton_backend_sdk import Request
 from triton_backend_sdk.python_backend import bls, inference_trace, made_request
+from triton_backend_sdk.python_backend import tensor as tensors
 from triton_backend_sdk.python_backend.owner import current
 from triton_backend_sdk.python_backend.pb_error import TritonModelException
 from triton_backend_sdk.python_backend.response_sender import InferenceResponseSender
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from triton_backend_sdk.python_backend.response_iterator import ResponseIterator
 
 RELEASE_RESCHEDULE = 2
+#: Several threads of a model may ask for a request's sender.
+_taking = threading.Lock()
 
 
 class InferenceRequest:
@@ -69,7 +73,8 @@ class InferenceRequest:
         """Give the inputs."""
         if self._inputs is None:
             assert self._request is not None
-            self._inputs = [received(tensor) for tensor in self._request.values()]
+            private = self._owner is None or self._owner.private_inputs
+            self._inputs = [received(tensor, private) for tensor in self._request.values()]
         return self._inputs
 
     def request_id(self) -> str:
@@ -102,8 +107,7 @@ class InferenceRequest:
         """Give the parameters as JSON."""
         if self._request is None:
             return self._made.parameters_text()
-        found = self._request.parameters
-        return json.dumps(found) if found else ""
+        return json.dumps(self._request.parameters, separators=(",", ":"), ensure_ascii=False)
 
     def requested_output_names(self) -> set[str]:
         """Give the names of the outputs that are asked for."""
@@ -119,23 +123,34 @@ class InferenceRequest:
 
     def exec(self, decoupled: bool = False) -> InferenceResponse | ResponseIterator:
         """Call the model and wait for its response; with ``decoupled`` give any number of them."""
-        return bls.call(self._owner or current(), self, decoupled)
+        owner = self._owner or current()
+        owner.calls += 1
+        return bls.call(owner, self, decoupled)
 
     def async_exec(self, decoupled: bool = False) -> asyncio.Future[InferenceResponse | ResponseIterator]:
         """Call the model; the awaitable gives what exec gives."""
-        return bls.call_async(self._owner or current(), self, decoupled)
+        owner = self._owner or current()
+        owner.calls += 1
+        return bls.call_async(owner, self, decoupled)
 
     def get_response_sender(self) -> InferenceResponseSender:
         """Give the means to answer it."""
         if self._sender is None:
-            if self._request is None:
-                raise TritonModelException(
-                    "Unable to send response. Response sender has no reference to the decoupled state of the "
-                    "model."
-                )
-            assert self._owner is not None
-            self._sender = InferenceResponseSender(self._request, self._owner.model.decoupled)
+            with _taking:
+                self._take_sender()
+        assert self._sender is not None
         return self._sender
+
+    def _take_sender(self) -> None:
+        if self._sender is not None:
+            return
+        if self._request is None:
+            raise TritonModelException(
+                "Unable to send response. Response sender has no reference to the decoupled state of the "
+                "model."
+            )
+        decoupled = (self._owner or current()).model.decoupled
+        self._sender = InferenceResponseSender(self._request, decoupled)
 
     def is_cancelled(self) -> bool:
         """Tell whether the client no longer waits."""
@@ -143,6 +158,7 @@ class InferenceRequest:
 
     def set_release_flags(self, flags: int) -> None:
         """Say what becomes of the request after execute: ALL, or RESCHEDULE."""
+        made_request.check_flags(flags)
         self._release_flags = flags
 
 
@@ -155,6 +171,20 @@ def receive(cls: type[InferenceRequest], request: Request) -> InferenceRequest:
     made._flags = None
     made._release_flags = 1
     return made
+
+
+def detach(request: InferenceRequest) -> None:
+    """Let go of the SDK's request, which is answered, and which the model keeps."""
+    sdk = request._request
+    if sdk is None:
+        return
+    assert request._owner is not None
+    for tensor in request.inputs():
+        tensors.detach(tensor)
+    request._flags = request.flags()
+    request._made = made_request.of_received(sdk, request._owner.model.name)
+    request._made.options.pop("trace", None)
+    request._request = None
 
 
 def names(owner: PythonModel | None) -> dict[str, Any]:

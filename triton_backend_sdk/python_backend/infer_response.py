@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from triton_backend_sdk import InferResponse, Response
 from triton_backend_sdk.python_backend import pb_error, tensor
+from triton_backend_sdk.python_backend.made_request import checked_parameters
 from triton_backend_sdk.python_backend.pb_error import ErrorCode, TritonError, TritonModelException
 from triton_backend_sdk.python_backend.tensor import Tensor, value
 
@@ -25,20 +27,18 @@ class InferenceResponse:
         error: TritonError | None = None,
         parameters: dict[str, Any] | None = None,
     ) -> None:
-        self._output_tensors = list(output_tensors)
+        self._output_tensors = output_tensors[:] if type(output_tensors) is list else _listed(output_tensors)
         for given in self._output_tensors:
-            if given is None:
-                raise TritonModelException("Output tensor for inference response should not be empty.")
             if not isinstance(given, Tensor):
-                raise TypeError(
-                    f"InferenceResponse: output_tensors must be a list of Tensor, not of {given!r}"
-                )
+                _refuse(given)
+        if error is not None and not isinstance(error, TritonError):
+            raise _unfit(f"error={error!r}")
         self._error = error
-        self._parameters = parameters
+        self._parameters = None if parameters is None else checked_parameters(parameters)
 
     def output_tensors(self) -> list[Tensor]:
         """Give the outputs."""
-        return self._output_tensors
+        return list(self._output_tensors)
 
     def has_error(self) -> bool:
         """Tell whether it is an error."""
@@ -50,7 +50,28 @@ class InferenceResponse:
 
     def parameters(self) -> str:
         """Give the parameters as JSON."""
-        return json.dumps(self._parameters) if self._parameters else ""
+        return json.dumps(self._parameters or {})
+
+
+def _listed(given: Any) -> list[Tensor]:
+    if not isinstance(given, Sequence) or isinstance(given, (str, bytes)):
+        raise _unfit(repr(given))
+    return list(given)
+
+
+def _refuse(given: Any) -> NoReturn:
+    if given is None:
+        raise TritonModelException("Output tensor for inference response should not be empty.")
+    raise _unfit(f"[{given!r}]")
+
+
+def _unfit(given: str) -> TypeError:
+    return TypeError(
+        "__init__(): incompatible constructor arguments. The following argument types are supported:\n"
+        "    1. c_python_backend_utils.InferenceResponse(output_tensors: List[c_python_backend_utils.Tensor] "
+        "= [], error: c_python_backend_utils.TritonError = None, parameters: object = None)\n\n"
+        f"Invoked with: {given}"
+    )
 
 
 def as_sdk(response: InferenceResponse) -> Response:

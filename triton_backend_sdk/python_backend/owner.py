@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 class PythonModel:
     """One instance of a Python model, or one that only completes a config."""
 
-    __slots__ = ("__weakref__", "instance", "model", "plain", "request_class", "scope", "utils")
+    __slots__ = (
+        "__weakref__",
+        "calls",
+        "instance",
+        "model",
+        "plain",
+        "private_inputs",
+        "request_class",
+        "scope",
+        "utils",
+    )
 
     def __init__(self, model: Model, instance: ModelInstance | None) -> None:
         self.model = model
@@ -32,6 +42,10 @@ class PythonModel:
         self.request_class: Any = None
         #: Name and version of models that it calls and that are not decoupled.
         self.plain: set[tuple[str, int]] = set()
+        #: Each input that the model looks at is copied: it writes into them, or keeps them.
+        self.private_inputs = False
+        #: How often it called another model.
+        self.calls = 0
         _owners.add(self)
 
     @property

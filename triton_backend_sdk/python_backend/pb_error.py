@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import itertools
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -124,23 +123,28 @@ def told(error: BaseException) -> str:
 
 
 def _frames(error: BaseException) -> list[str]:
+    links = list(traceback.walk_tb(error.__traceback__))
     # What raised it may be a function of the utils: the model's frames are those that called it.
-    innermost_first = [link for link in traceback.walk_tb(error.__traceback__) if not _is_an_import(link)]
-    innermost_first.reverse()
-    of_the_model = itertools.dropwhile(_is_of_the_sdk, innermost_first)
-    return [
-        f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}"
-        for frame, line in itertools.takewhile(lambda link: not _is_of_the_sdk(link), of_the_model)
-    ]
+    while links and _is_of_the_sdk(links[-1][0]):
+        links.pop()
+    found = []
+    frame, line = links[-1] if links else (None, 0)
+    # By who called whom, as pybind11 does: a coroutine was called by nobody.
+    while frame is not None and (_is_an_import(frame) or not _is_of_the_sdk(frame)):
+        if not _is_an_import(frame):
+            found.append(f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}")
+        frame = frame.f_back
+        line = frame.f_lineno if frame is not None else 0
+    return found
 
 
-def _is_of_the_sdk(link: tuple[FrameType, int]) -> bool:
-    return link[0].f_code.co_filename.startswith(_SDK)
+def _is_of_the_sdk(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_SDK)
 
 
-def _is_an_import(link: tuple[FrameType, int]) -> bool:
+def _is_an_import(frame: FrameType) -> bool:
     """Tell whether a frame is that of an ``import`` in a model's file."""
-    return link[0].f_code.co_filename == _SDK + "python_backend/scope.py"
+    return frame.f_code.co_filename == _SDK + "python_backend/scope.py"
 
 
 def names(owner: PythonModel | None) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class PythonBackend:
             if isinstance(error, TritonError):
                 raise
             raise InternalError(told(error)) from None
-        self._call = Execution(owner, self._execute)
+        self._call = Execution(owner, self._model)
 
     @hookimpl
     def execute(self, requests: list[Request]) -> list[Any]:
@@ -102,14 +102,12 @@ class PythonBackend:
     def finalize(self) -> None:
         """Call the model's finalize."""
         try:
+            self._call.stop()
             with self._owner.active():
                 if hasattr(self._model, "finalize"):
                     self._model.finalize()
         finally:
             self._owner.close()
-
-    def _execute(self, requests: list[Any]) -> Any:
-        return self._model.execute(requests)
 
     @classmethod
     def _model_class(cls, owner: PythonModel) -> Any:

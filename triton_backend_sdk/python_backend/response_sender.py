@@ -43,7 +43,13 @@ class InferenceResponseSender:
                 "Inference Response object must be provided when the response flags is set to zero."
             )
         if response is not None and not isinstance(response, InferenceResponse):
-            raise TypeError(f"send(): incompatible function arguments: response is {response!r}")
+            raise TypeError(
+                "send(): incompatible function arguments. The following argument types are supported:\n"
+                "    1. (self: c_python_backend_utils.InferenceResponseSender, response: "
+                "c_python_backend_utils.InferenceResponse = None, flags: int = 0) -> None\n\n"
+                "Invoked with: "
+                f"{self!r}, {response!r}"
+            )
         first = self.count(response is not None, flags)
         sender = self.attach()
         if response is None:
@@ -93,6 +99,20 @@ class InferenceResponseSender:
             self._sdk = self._request.response_sender()
             self._request = None
         return self._sdk
+
+    def fail(self, message: str) -> None:
+        """Answer with an error what is not answered yet."""
+        self.close()
+        if self._sdk is not None and not self._sdk.closed:
+            self._sdk.send(InternalError(message), final=True)
+
+    def is_answered(self) -> bool:
+        """Tell whether the request has its last response, by this or by what execute returned."""
+        return self._closed if self._sdk is None else self._sdk.closed
+
+    def is_untouched(self) -> bool:
+        """Tell whether nothing was sent."""
+        return self._count == 0
 
     def close(self) -> None:
         """Send nothing any more: the request is answered in another way."""

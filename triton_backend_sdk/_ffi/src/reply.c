@@ -113,6 +113,8 @@ void tb_reply_drop(tb_owner* reply)
   if (record->reschedule && (record->response != NULL || record->outputs != NULL)) tb_reply_send(record, false, given);
   if (!record->final_sent && !record->reschedule) tb_reply_send(record, true, given);
   free_outputs(record);
+  if (record->factory != NULL) tb_check(TRITONBACKEND_ResponseFactoryDelete(record->factory), "deleting a response factory");
+  record->factory = NULL;  // it keeps the model loaded, and a sender may be kept for long
   tb_record_unhold(record);
   tb_record_part_done(record);
 }
