@@ -23,7 +23,7 @@ ALLOWED = {
 }
 #: Each runtime module may import those before it.
 ORDER = [
-    "_version", "errors", "enums", "dtypes", "gpu", "memory", "deadline", "tensor", "tensors", "trace", "sender", "request",
+    "_version", "errors", "enums", "loggers", "dtypes", "gpu", "memory", "deadline", "tensor", "tensors", "trace", "sender", "request",
     "response", "ragged", "batch_io", "batch_plan", "hook_shapes", "batched", "specs", "parameters", "memory_usage", "metric_registry",
     "metric_names", "metrics", "calls", "server_control", "server", "model", "model_instance", "placement", "states", "failure", "event_loop", "instance_thread", "execution",
     "model_config", "signature", "queued", "batching", "hookspecs", "slow_log", "caretaker", "sender_watch", "watchdog", "loading",

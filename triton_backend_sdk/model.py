@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.enums import ExecutionPolicy, LogLevel
 from triton_backend_sdk.errors import UnavailableError
+from triton_backend_sdk.loggers import lasting
 from triton_backend_sdk.memory_usage import MemoryUsage, report_memory_usage
 from triton_backend_sdk.metrics import Metrics
 from triton_backend_sdk.parameters import Parameters
@@ -62,7 +62,7 @@ class Backend:
         if self._api is not None:
             self._api.log(LogLevel.of(level), filename, line, message)
             return
-        logger = logging.getLogger(f"triton.{self.name}")
+        logger = lasting(f"triton.{self.name}")
         if logger.isEnabledFor(level):
             record = logger.makeRecord(logger.name, level, filename, line, message, (), None)
             logger.handle(record)
@@ -95,7 +95,7 @@ class Model:
             self.name,
         )
         #: Logs to Triton's log.
-        self.logger = logging.getLogger(f"triton.{self.name}")
+        self.logger = lasting(f"triton.{self.name}")
 
     def is_served(self) -> bool:
         """Say whether Triton still sends it requests, rather than waiting for those that it has to unload it.

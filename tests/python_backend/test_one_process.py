@@ -105,3 +105,32 @@ def test_models_share_the_log_the_environment_and_no_main_thread(tritonserver, t
         assert text in log, text
     assert "another format" not in log  # the root logger has a handler, so basicConfig does nothing
     assert "a debug that nobody asked for" not in log
+
+
+SILENCES = """
+import logging
+import logging.config
+
+logging.config.dictConfig({
+    "version": 1,
+    "handlers": {"its": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+    "root": {"level": "WARNING", "handlers": ["its"]},
+})
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        raise SystemExit("the end of this model")
+"""
+
+
+def test_a_models_logging_config_does_not_silence_its_neighbours(tritonserver, tmp_path):
+    from tritonclient.utils import InferenceServerException
+
+    write(tmp_path, "a_fails", "class TritonPythonModel:\n    def execute(self, requests):\n        1 / 0\n")
+    write(tmp_path, "b_silences", SILENCES)
+    server = tritonserver(model_repository=tmp_path, compat=True)
+    for model, said in (("b_silences", "the end of this model"), ("a_fails", "division by zero")):
+        with pytest.raises(InferenceServerException, match=said):
+            ask(server, model)
+        assert f"{model}_0_0: execute failed" in server.log_text()
