@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 
 import numpy as np
 import pytest
+
+from triton_backend_sdk import InternalError
 
 PREPROCESS = '''
 import io
@@ -288,6 +291,154 @@ def test_metrics_count_and_survive_a_reload(serve_model):
     served.core.unload(served.name)
     served.core.load(served.name)
     assert served.infer(zero)["OUT"].tolist() == [1]
+
+
+RERANK = """
+import asyncio
+import json
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.callee = json.loads(args["model_config"])["parameters"]["callee"]["string_value"]
+
+    async def execute(self, requests):
+        responses = []
+        for request in requests:
+            inputs = [pb_utils.get_input_tensor_by_name(request, "IN")]
+            calls = [
+                pb_utils.InferenceRequest(
+                    model_name=self.callee,
+                    requested_output_names=["OUT"],
+                    inputs=inputs,
+                    request_id=str(number),
+                ).async_exec()
+                for number in range(3)
+            ]
+            answers = await asyncio.gather(*calls)
+            for answer in answers:
+                if answer.has_error():
+                    raise pb_utils.TritonModelException(answer.error().message())
+            total = sum(pb_utils.get_output_tensor_by_name(answer, "OUT").as_numpy() for answer in answers)
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", total)]))
+        return responses
+"""
+DOUBLE = """
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config):
+        auto_complete_model_config.set_max_batch_size(0)
+        return auto_complete_model_config
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            array = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+            if (array < 0).any():
+                error = pb_utils.TritonError("a number is negative")
+                responses.append(pb_utils.InferenceResponse(error=error))
+                continue
+            array *= 2
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]))
+        return responses
+"""
+
+
+def test_a_model_asks_another_three_times_at_once(serve_model):
+    callee = serve_model(DOUBLE, instances=2)
+    served = serve_model(RERANK, header=False, beside=callee, parameters={"callee": callee.name})
+    asked = np.array([1, 2], np.float32)
+    assert served.infer({"IN": asked})["OUT"].tolist() == [6, 12]
+    assert asked.tolist() == [1, 2]  # `array *= 2` of the callee has not touched what the caller lent
+    with pytest.raises(InternalError, match="a number is negative"):
+        served.infer({"IN": -asked})
+
+
+LABELS = """
+import csv
+import dataclasses
+import functools
+import json
+import os
+import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+@dataclasses.dataclass
+class Label:
+    name: str
+    score: float = 0.0
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+@functools.lru_cache(maxsize=None)
+def labels(path):
+    with open(path) as file:
+        return [row[0] for row in csv.reader(file)]
+
+
+def softmax(x, axis=-1):
+    x -= x.max(axis=axis, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=axis, keepdims=True)
+    return x
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.path = os.path.join(os.path.dirname(os.path.realpath(__file__)), "labels.csv")
+        self.pool = ThreadPoolExecutor(2)
+        assert pickle.loads(pickle.dumps(Pair(1, 2))) == Pair(1, 2)
+        assert pickle.loads(pickle.dumps(Label("a"))) == Label("a")
+
+    def execute(self, requests):
+        return list(self.pool.map(self.answer, requests))
+
+    def answer(self, request):
+        started = time.perf_counter()
+        logits = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+        scores = softmax(logits)
+        best = np.argsort(scores, axis=-1)[:, ::-1][:, :2]
+        names = labels(self.path)
+        rows = [
+            json.dumps([dataclasses.asdict(Label(names[i], round(float(scores[row, i]), 3))) for i in line])
+            for row, line in enumerate(best)
+        ]
+        out = pb_utils.Tensor("OUT", np.array(rows, dtype=object).reshape(-1, 1))
+        return pb_utils.InferenceResponse([out], parameters={"seconds": time.perf_counter() - started})
+
+    def finalize(self):
+        self.pool.shutdown()
+"""
+
+
+def test_a_pool_of_threads_finds_labels(serve_model):
+    served = serve_model(
+        LABELS,
+        header=False,
+        inputs={"IN": ("FP32", [3])},
+        outputs={"OUT": ("BYTES", [1])},
+        batch=4,
+        helpers={"labels.csv": "cat\ndog\nfox\n"},
+    )
+    logits = np.array([[0, 1, 5], [5, 0, 1]], np.float32)
+    answer = served.infer({"IN": logits})
+    found = [[item["name"] for item in json.loads(row)] for row in answer["OUT"].ravel().tolist()]
+    assert found == [["fox", "dog"], ["cat", "fox"]]
+    assert 0 < answer.parameters["seconds"] < 20
+    assert logits.tolist() == [[0, 1, 5], [5, 0, 1]]
 
 
 LOOP = '''
