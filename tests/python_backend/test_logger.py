@@ -97,6 +97,8 @@ def test_levels_are_those_of_the_stock_backend():
         3,
     ]
     assert str(Logger.INFO) == "LogLevel.INFO"
+    with pytest.raises(TypeError, match=r"c_python_backend_utils\.Logger: No constructor defined!"):
+        Logger()
     assert pb_logger.names(None)["Logger"] is Logger
 
 

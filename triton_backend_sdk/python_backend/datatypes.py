@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,12 @@ def names(owner: PythonModel | None) -> dict[str, Any]:
         get_output_config_by_name,
         using_decoupled_model_transaction_policy,
     )
-    # A model may add to the table, and only itself see it.
-    table = dict(TRITON_STRING_TO_NUMPY)
-    return {"TRITON_STRING_TO_NUMPY": table, **{function.__name__: function for function in functions}}
+    return {
+        # A model may add to the table, and only itself see it.
+        "TRITON_STRING_TO_NUMPY": dict(TRITON_STRING_TO_NUMPY),
+        **{function.__name__: function for function in functions},
+        # What the stock backend's file has imported: there are models that use pb_utils.np.
+        "np": np,
+        "json": json,
+        "struct": struct,
+    }

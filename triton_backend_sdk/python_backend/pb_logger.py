@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from triton_backend_sdk.python_backend.owner import PythonModel
 
 
+#: Where the stock backend has these classes: models print it.
+_MODULE = "c_python_backend_utils"
+
+
 class LogLevel(enum.Enum):
     """A level of the log."""
 
@@ -29,6 +33,7 @@ class LogLevel(enum.Enum):
     __index__ = __int__
 
 
+LogLevel.__module__ = _MODULE
 _LEVELS = {
     LogLevel.INFO: logging.INFO,
     LogLevel.WARNING: logging.WARNING,
@@ -42,12 +47,17 @@ class Logger:
     """Writes to Triton's log, with the file and line of the caller."""
 
     __slots__ = ()
+    __module__ = _MODULE
 
     LogLevel: ClassVar = LogLevel
     INFO: ClassVar = LogLevel.INFO
     WARNING: ClassVar = LogLevel.WARNING
     ERROR: ClassVar = LogLevel.ERROR
     VERBOSE: ClassVar = LogLevel.VERBOSE
+
+    def __new__(cls) -> Logger:
+        """Refuse: its methods are all called on the class."""
+        raise TypeError(f"{_MODULE}.Logger: No constructor defined!")
 
     @staticmethod
     def _backend() -> Backend:
@@ -98,4 +108,5 @@ def names(owner: PythonModel | None) -> dict[str, Any]:
     if owner is None:
         return {"Logger": Logger}
     backend = owner.model.backend
-    return {"Logger": type("Logger", (Logger,), {"__slots__": (), "_backend": staticmethod(lambda: backend)})}
+    space = {"__slots__": (), "__module__": _MODULE, "_backend": staticmethod(lambda: backend)}
+    return {"Logger": type("Logger", (Logger,), space)}

@@ -26,6 +26,10 @@ _GONE = (
 _ONLY_GROWS = "TRITONSERVER_METRIC_KIND_COUNTER can only be incremented monotonically by non-negative values."
 
 
+#: Where the stock backend has these classes: models print it.
+_MODULE = "c_python_backend_utils"
+
+
 class MetricKind(enum.Enum):
     """What a family counts."""
 
@@ -39,6 +43,7 @@ class MetricKind(enum.Enum):
     __index__ = __int__
 
 
+MetricKind.__module__ = _MODULE
 _TYPES: dict[MetricKind, type[Counter | Gauge | Histogram]] = {
     MetricKind.COUNTER: Counter,
     MetricKind.GAUGE: Gauge,
@@ -50,6 +55,7 @@ class Metric:
     """One line of a family, or a histogram's lines: ``family.Metric(labels)`` makes it."""
 
     __slots__ = ("__weakref__", "_kind", "_metric", "_prefix")
+    __module__ = _MODULE
 
     #: The SDK's; None once the family is gone.
     _metric: Any
@@ -58,7 +64,7 @@ class Metric:
     _prefix: str
 
     def __init__(self) -> None:
-        raise TypeError("Metric: No constructor defined! MetricFamily.Metric() makes it")
+        raise TypeError(f"{_MODULE}.Metric: No constructor defined!")
 
     def increment(self, value: float, /) -> None:
         """Add to a counter or gauge; a gauge takes negative values too.
@@ -130,6 +136,7 @@ class MetricFamily:
     """
 
     __slots__ = ("__weakref__", "_description", "_given", "_kind", "_made", "_name", "_prefix")
+    __module__ = _MODULE
 
     COUNTER: ClassVar = MetricKind.COUNTER
     GAUGE: ClassVar = MetricKind.GAUGE
@@ -233,8 +240,9 @@ def _number(function: str, value: Any) -> float:
 
 def names(owner: PythonModel | None) -> dict[str, Any]:
     """Give what the utils module has of this file."""
-    if owner is None:
-        return {"MetricFamily": MetricFamily}
-    named = owner.name, owner.model.metrics
-    space = {"__slots__": (), "_owner": staticmethod(lambda: named)}
-    return {"MetricFamily": type("MetricFamily", (MetricFamily,), space)}
+    found: dict[str, Any] = {"Metric": Metric, "MetricKind": MetricKind, "MetricFamily": MetricFamily}
+    if owner is not None:
+        named = owner.name, owner.model.metrics
+        space = {"__slots__": (), "__module__": _MODULE, "_owner": staticmethod(lambda: named)}
+        found["MetricFamily"] = type("MetricFamily", (MetricFamily,), space)
+    return found

@@ -21,6 +21,9 @@ class ModelConfig:
     :param model_config: the config as JSON.
     """
 
+    #: Where the stock backend has it: models print it.
+    __module__ = "triton_python_backend_utils"
+
     def __init__(self, model_config: str) -> None:
         self._model_config: dict[str, Any] = json.loads(model_config)
 
