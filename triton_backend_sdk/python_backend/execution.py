@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Coroutine
 from sys import getrefcount
@@ -19,8 +20,11 @@ from triton_backend_sdk.python_backend.infer_response import InferenceResponse, 
 from triton_backend_sdk.python_backend.owner import PythonModel, enter
 from triton_backend_sdk.python_backend.pb_error import TritonModelException, told
 from triton_backend_sdk.python_backend.tensor import is_view
+from triton_backend_sdk.python_backend.writes import PARAMETER
 
 _FINAL = 1
+#: What NumPy and others say of an array that may not be written into.
+_REFUSED = re.compile(r"read-?only|not writeable|not writable|WRITEABLE")
 #: Of a request that only ``received`` and a loop's variable hold, and the call of getrefcount.
 _REQUEST_REFERENCES = 3
 #: Of an array that only its Tensor holds, and the call of getrefcount.
@@ -147,7 +151,8 @@ class Execution:
 
     def _wrote(self, text: str) -> bool:
         """Tell whether a failure comes from a write into an input, and let there be no second."""
-        if self._owner.private_inputs or "read-only" not in text:
+        owner = self._owner
+        if owner.private_inputs or PARAMETER in owner.model.parameters or not _REFUSED.search(text):
             return False
         self._make_private(f"execute failed with '{text.splitlines()[0]}'")
         return True
@@ -192,7 +197,9 @@ class Execution:
             for output in (getattr(response, "outputs", None) or {}).values()
         )
         # One more is the argument of this function.
-        if not self._owner.private_inputs and getrefcount(array) > _ARRAY_REFERENCES + 1 + sent:
+        owner = self._owner
+        decided = owner.private_inputs or PARAMETER in owner.model.parameters
+        if not decided and getrefcount(array) > _ARRAY_REFERENCES + 1 + sent:
             self._make_private("it keeps an array of an input after execute")
 
 

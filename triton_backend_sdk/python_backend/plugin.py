@@ -16,7 +16,14 @@ from triton_backend_sdk import (
     TritonError,
     hookimpl,
 )
-from triton_backend_sdk.python_backend import input_memory, notices, pb_model_config, readiness, utils_module
+from triton_backend_sdk.python_backend import (
+    input_memory,
+    notices,
+    pb_model_config,
+    readiness,
+    utils_module,
+    writes,
+)
 from triton_backend_sdk.python_backend.arguments import initialize_arguments
 from triton_backend_sdk.python_backend.execution import Execution
 from triton_backend_sdk.python_backend.model_file import model_file
@@ -75,7 +82,9 @@ class PythonBackend:
         utils_module.build(owner)
         try:
             with owner.active():
-                self._model = self._model_class(owner)()
+                model_class = self._model_class(owner)
+                writes.decide(owner, model_class)
+                self._model = model_class()
                 if hasattr(self._model, "initialize"):
                     self._model.initialize(initialize_arguments(instance))
         except BaseException as error:

@@ -110,9 +110,11 @@ class Tensor:
         if self.triton_dtype() == _BYTES:
             raise TritonModelException("DLPack does not have support for string tensors.")
         array, source = self._array, self._source
-        if array is None or (source is not None and not array.flags.writeable):
-            return source.__dlpack__(stream=stream, **wishes)
-        return array.__dlpack__(**wishes)
+        if array is not None and (source is None or array.flags.writeable):
+            return array.__dlpack__(**wishes)
+        if isinstance(source, SDKTensor) and source.readonly and source.memory_type is not MemoryType.GPU:
+            wishes.setdefault("copy", True)  # not all that take it heed that it is read-only
+        return source.__dlpack__(stream=stream, **wishes)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Give DLPack's device type and id."""
