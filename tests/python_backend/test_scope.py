@@ -671,6 +671,46 @@ def test_a_reload_sees_an_edit_within_the_second(repository):
     assert not list(repository.folder.rglob("__pycache__"))
 
 
+def test_a_module_that_the_model_writes(repository):
+    source = """
+        import importlib, os
+
+        def check(number):
+            path = os.path.join(os.path.dirname(__file__), f"written{number}.py")
+            try: importlib.import_module(f"written{number}")
+            except ModuleNotFoundError: pass
+            before = os.stat(os.path.dirname(path))
+            with open(path, "w") as file: file.write("x = 1")
+            os.utime(os.path.dirname(path), ns=(before.st_atime_ns, before.st_mtime_ns))  # a coarse clock
+            importlib.invalidate_caches()
+            return importlib.import_module(f"written{number}").x
+    """
+    model = repository.load("m", {"1/model.py": source})
+    assert [model.check(number) for number in range(3)] == [1, 1, 1]
+
+
+def test_reloads_leave_nothing(repository):
+    source = """
+        import helper, logging, pickle
+        import numpy as np
+        pickle.loads(b"chelper\\nThing\\n.")
+        logging.getLogger(__name__).debug("loaded")
+        def call():
+            import numpy as np
+            return np.zeros(3).sum()
+        call()
+    """
+    repository.write("m", {"1/model.py": source, "1/helper.py": HELPER})
+    seen = []
+    for _ in range(9):
+        repository.scope("m").load()
+        repository.close()
+        repository.scopes.clear()
+        gc.collect()
+        seen.append(len(gc.get_objects()))
+    assert seen[-1] - seen[2] < 10
+
+
 def test_a_reload_sees_a_new_file(repository):
     repository.load("m", {"1/model.py": ""})
     assert repository.load("m", {"1/model.py": "import later", "1/later.py": "x = 1"}).later.x == 1

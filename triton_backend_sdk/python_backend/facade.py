@@ -195,6 +195,11 @@ class _First(OwnFinder):
             return spec and scoped(spec, scope.builtins)
         return _facade_spec(name) if rest and head in _facades else None
 
+    def invalidate_caches(self) -> None:
+        """Look anew for the files of all models: one has written a module, and calls importlib's function."""
+        for scope in list(_scopes.values()):
+            scope.search.invalidate_caches()
+
 
 class _Last(OwnFinder):
     """Finds what the calling model alone knows."""

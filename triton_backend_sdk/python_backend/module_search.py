@@ -75,6 +75,10 @@ class ModuleSearch:
         """Tell whether the modules of a directory are private copies."""
         return os.path.realpath(entry) in self._own or not (entry in sys.path or self._is_installed(entry))
 
+    def invalidate_caches(self) -> None:
+        """Read the directories anew."""
+        self._finders = {}
+
     def forget(self) -> None:
         """Take the model's directories out of what the process knows of its path."""
         below = tuple(os.path.join(entry, "") for entry in {*self._own, *self._finders})
