@@ -129,6 +129,19 @@ IN_A_MODEL = {
         {"1/pack/__init__.py": "", "1/pack/sub.py": "from . import other", "1/pack/other.py": "z = 4"},
         "from pack import sub; from pack.sub import other; assert other.z == 4 and sub.other is other",
     ),
+    "package, then a part of it": (
+        {"1/pack/__init__.py": "", "1/pack/sub.py": ""},
+        "import pack; from pack import sub",
+    ),
+    "a library's import of a submodule": (
+        {"1/pack/__init__.py": "", "1/pack/sub.py": "class C: ..."},
+        """
+        import pickle
+        found = pickle._loads(b"cpack.sub\\nC\\n.")
+        import pack, pack.sub, sys
+        assert pack.sub is sys.modules["pack.sub"] and pack.sub.C is found and "several" not in repr(pack.sub)
+        """,
+    ),
     "namespace package": (
         {"1/spaced/one.py": "x = 1", "spaced/two.py": "x = 2"},
         "import spaced.one, spaced.two; assert spaced.one.x + spaced.two.x == 3",
@@ -487,14 +500,14 @@ def compiled(source):
     return bytes(external._code_to_timestamp_pyc(compile(source, "bare.py", "exec")))
 
 
-def zipped():
+def zipped(two="x = 2\n"):
     import io
 
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr("zipped_one.py", "import helper")
         archive.writestr("zipped_pack/__init__.py", "")
-        archive.writestr("zipped_pack/two.py", "x = 2\n")
+        archive.writestr("zipped_pack/two.py", two)
     return data.getvalue()
 
 
@@ -662,7 +675,28 @@ def test_a_failed_import_may_be_repeated(repository):
     assert model.check().x == 1
 
 
-def test_a_reload_sees_an_edit_within_the_second(repository):
+def test_a_failed_circular_import_may_be_repeated(repository):
+    files = {
+        "1/model.py": "def check():\n    import first\n    return first.x",
+        "1/first.py": "import second\nraise OSError('not yet')",
+        "1/second.py": "import first",
+    }
+    model = repository.load("m", files)
+    with pytest.raises(OSError, match="not yet"):
+        model.check()
+    repository.write("m", {"1/first.py": "import second\nx = 1"})
+    assert model.check() == 1
+
+
+def test_a_reload_sees_another_zip_file(repository):
+    source = "import os, sys\nsys.path.append(os.path.join(os.path.dirname(__file__), 'zipped.zip'))\nfrom zipped_pack import two"
+    files = {"1/model.py": source, "1/helper.py": "", "1/zipped.zip": zipped()}
+    assert repository.load("m", files).two.x == 2
+    assert repository.load("m", {"1/zipped.zip": zipped("padding = 'more'\nx = 3\n")}).two.x == 3
+
+
+def test_a_reload_sees_an_edit_within_the_second(repository, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     for value in range(5):
         model = repository.load(
             "m", {"1/model.py": "import helper\nx = helper.x", "1/helper.py": f"x = {value}"}
@@ -810,6 +844,18 @@ def test_what_an_sdk_backend_has_is_not_there(repository, monkeypatch, tmp_path)
     assert "identity_of_a_test" not in repository.scope("a").sys.modules
 
 
+def test_an_sdk_backend_with_the_name_of_a_package(repository, monkeypatch, tmp_path):
+    (tmp_path / "identity_or_not.py").write_text("x = 'of the package'")
+    package = types.ModuleType("identity_or_not")
+    package.__spec__ = importlib.util.spec_from_file_location("identity_or_not", tmp_path / "b" / "plugin.py")
+    monkeypatch.setitem(sys.modules, "identity_or_not", package)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    model = repository.load("m", {"1/model.py": "import identity_or_not as found"})
+    assert model.found.x == "of the package"
+    assert sys.modules["identity_or_not"] is package
+    sys.path_importer_cache.pop(str(tmp_path), None)
+
+
 def test_what_a_library_has_made_is_there(repository, monkeypatch):
     monkeypatch.setitem(sys.modules, "made_by_hand", types.ModuleType("made_by_hand"))
     model = repository.load("m", {"1/model.py": "import made_by_hand as found"})
@@ -841,14 +887,14 @@ def test_installed_packages_of_another_environment_are_one_copy(repository, tmp_
 
 
 def test_an_entry_of_the_process_is_shared(repository, tmp_path, monkeypatch):
-    (tmp_path / "shared_of_a_test.py").write_text("x = 1")
-    repository.write("m", {"1/model.py": "import shared_of_a_test as found", "1/shared_of_a_test.py": ""})
+    (tmp_path / "module_of_the_process.py").write_text("x = 1")
+    repository.write("m", {"1/model.py": "import module_of_the_process as found"})
     scope = repository.scope("m")
     monkeypatch.syspath_prepend(tmp_path)  # after the scope was made
     try:
-        assert scope.load().found is sys.modules["shared_of_a_test"]
+        assert scope.load().found is sys.modules["module_of_the_process"]
     finally:
-        sys.modules.pop("shared_of_a_test", None)
+        sys.modules.pop("module_of_the_process", None)
         sys.path_importer_cache.pop(str(tmp_path), None)
 
 
@@ -948,6 +994,7 @@ def test_closing_one_leaves_the_others(repository):
     second = repository.load("b", {"1/model.py": source, "1/helper.py": HELPER})
     assert first.load() is not second.load()
     repository.scopes[0].close()
+    assert isinstance(sys.modules["helper"], Facade)
     assert second.load().__module__.startswith("b_0_0__m")
     assert isinstance(sys.modules["helper"], Facade)
     repository.scopes[1].close()
