@@ -82,7 +82,6 @@ def test_an_error_below_a_lazy_import(serve_model):
         served.infer({"IN": IN})
     told = str(caught.value)
     assert "ValueError: no such luck\n\nAt:\n" in told
-    assert [line.rpartition("/")[2] for line in told.split("At:\n")[1].splitlines()] == [
-        "broken.py(1): <module>",
-        "model.py(6): execute",
-    ]
+    frames = [line.rpartition("/")[2].strip() for line in told.split("At:\n")[1].splitlines()]
+    assert (frames[0], frames[-1]) == ("broken.py(1): <module>", "model.py(6): execute")
+    assert all(frame.startswith("<frozen importlib") for frame in frames[1:-1]), "as in the stock backend"

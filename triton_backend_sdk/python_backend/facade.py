@@ -53,21 +53,36 @@ def add(scope: Scope) -> None:
 
 
 def remove(scope: Scope) -> None:
-    """Forget a scope, and the facades that only it has used."""
+    """Forget a scope, and the facades that no other can use."""
     with _changing:
         if _scopes.pop(scope.root, None) is None:
             return
         _by_builtins.pop(id(scope.builtins), None)
-        for name, users in list(_facades.items()):
-            users.discard(scope)
-            if not users:
-                del _facades[name]
-                if isinstance(sys.modules.get(name), Facade):
-                    del sys.modules[name]
         if not _scopes:
             for finder in (_first, _last):
                 if finder in sys.meta_path:
                     sys.meta_path.remove(finder)
+    _remove_facades(scope)
+
+
+def _remove_facades(scope: Scope) -> None:
+    # A thread of another model's may have just imported a facade, and be about to look for it in sys.modules:
+    # a facade stays while a model has a module of that name. Finding that out is no work for under a lock.
+    while True:
+        others = list(_scopes.values())
+        tops = {name.partition(".")[0] for name, users in list(_facades.items()) if users <= {scope}}
+        kept = {top: {other for other in others if other.knows_top(top)} for top in tops}
+        with _changing:
+            if others != list(_scopes.values()):
+                continue
+            for name, users in list(_facades.items()):
+                users.discard(scope)
+                users.update(kept.get(name.partition(".")[0], ()))
+                if not users:
+                    del _facades[name]
+                    if isinstance(sys.modules.get(name), Facade):
+                        del sys.modules[name]
+            return
 
 
 def put(scope: Scope, name: str) -> None:
@@ -117,6 +132,8 @@ class Facade(Stateless):
         own = super().__getattribute__
         if name == "__class__":
             return own(name)
+        if name == "__spec__" and getattr(own(name), "_initializing", False):
+            return own(name)  # an import waits for the one that is under way
         # Who looks through sys.modules, as inspect does, reads such attributes: that must import nothing.
         about = name.startswith("__") and name != "__path__"
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.abc
 import sys
 from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 
@@ -16,11 +16,9 @@ class FreshSourceLoader(SourceFileLoader):
         super().__init__(fullname, path)
         self._builtins = builtins
 
-    def get_code(self, fullname: str) -> CodeType:
-        """Compile the file as it is now."""
-        path = self.get_filename(fullname)
-        code: CodeType = self.source_to_code(self.get_data(path), path)
-        return code
+    def path_stats(self, path: str) -> Any:
+        """Tell no time of the file, without which bytecode is neither read nor written."""
+        raise OSError(f"{path}: no bytecode")
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the file with the scope's builtins."""

@@ -39,6 +39,8 @@ _SDK_ERRORS: dict[int, type[SDKError]] = {
 
 #: Frames of the SDK's own end the list of a message.
 _SDK = str(Path(__file__).parent.parent) + "/"
+#: Those of an import are left out.
+_IMPORTS = tuple(f"{_SDK}python_backend/{name}.py" for name in ("scope", "module_loaders"))
 
 
 class TritonModelException(Exception):  # noqa: N818  the stock backend's name
@@ -144,7 +146,7 @@ def _is_of_the_sdk(frame: FrameType) -> bool:
 
 def _is_an_import(frame: FrameType) -> bool:
     """Tell whether a frame is that of an ``import`` in a model's file."""
-    return frame.f_code.co_filename == _SDK + "python_backend/scope.py"
+    return frame.f_code.co_filename in _IMPORTS
 
 
 def names(owner: PythonModel | None) -> dict[str, Any]:

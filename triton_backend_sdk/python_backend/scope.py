@@ -88,7 +88,9 @@ class Scope:
         self._main = name
         parts = (self.root, self._package, name) if self._package else (self.root, name)
         try:
-            return importlib.import_module(".".join(parts))
+            # importlib.import_module has frames that the stock backend's message of a failed load has not.
+            module: ModuleType = _real_import(".".join(parts), None, None, ("__name__",), 0)
+            return module
         except BaseException as error:
             raise self.authors_error(error)  # noqa: B904 - the very error
 
@@ -161,6 +163,10 @@ class Scope:
         if not name or full in sys.modules:
             return True
         return self.is_private(name) and importlib.util.find_spec(full) is not None
+
+    def knows_top(self, top: str) -> bool:
+        """Tell the same of a first name, which may be the root of an instance that is no more."""
+        return facade.ROOT.match(top) is not None or self.is_private(top)
 
     def private_module(self, name: str, *, load: bool = True) -> ModuleType | None:
         """Give a private module by its dotted name, imported if need be; None if there is none."""
