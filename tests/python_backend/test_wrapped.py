@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 from tests.runtime.conftest import serve  # noqa: F401  the fixture
 from triton_backend_sdk import InternalError
+from triton_backend_sdk.python_backend.plugin import UTILS
 
 WRAPS = """
 import threading
@@ -73,3 +76,9 @@ def test_an_exception_is_told_as_the_stock_backend_does(serve):  # noqa: F811
         InternalError, match=r"^Failed to process the request\(s\) for model .*'.*ValueError: no good"
     ):
         serve(WRAPS).infer(FLOATS, parameters={"fail": True})
+
+
+@pytest.mark.parametrize("name", UTILS)
+def test_a_library_sees_that_it_is_there(name):
+    assert importlib.util.find_spec(name) is not None
+    assert importlib.import_module(name).InferenceResponse is not None

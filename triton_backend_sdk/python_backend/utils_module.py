@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,9 @@ TRITONSERVER_REQUEST_RELEASE_RESCHEDULE = 2
 def build(owner: PythonModel | None) -> ModuleType:
     """Make the module that belongs to a model, or to none."""
     module = ModuleType("triton_python_backend_utils", "What a model.py works with.")
+    module.__spec__ = ModuleSpec(
+        module.__name__, None
+    )  # else find_spec raises, by which libraries look what is there
     space = vars(module)
     space.update((name, value) for name, value in globals().items() if name.startswith("TRITONSERVER_"))
     for part in PARTS:
