@@ -259,3 +259,22 @@ def test_strings_are_sent_as_they_were_when_the_tensor_was_made(serve_model):
         outputs={"OUT": ("BYTES", [-1])},
     )
     assert served.infer(FLOATS)["OUT"].tolist() == [b"a", b"b", b"3"]
+
+
+def test_an_import_that_fails_is_told_with_pythons_frames(serve_model):
+    served = serve_model(
+        """
+        class TritonPythonModel:
+            def execute(self, requests):
+                import bad
+        """,
+        helpers={"bad.py": "raise ValueError('late')"},
+    )
+    with pytest.raises(InternalError) as raised:
+        served.infer(FLOATS)
+    told = [line.rpartition("/")[2] for line in raised.value.message.partition("At:\n")[2].splitlines()]
+    names = [line.rpartition(" ")[2] for line in told]
+    assert names[0] == "<module>"
+    assert names[-2:] == ["_find_and_load", "execute"]
+    assert not {"import_module", "_gcd_import"} & set(names)
+    assert (told[0], told[-1]) == ("bad.py(1): <module>", "model.py(6): execute")

@@ -39,6 +39,10 @@ _SDK_ERRORS: dict[int, type[SDKError]] = {
 
 #: Frames of the SDK's own end the list of a message.
 _SDK = str(Path(__file__).parent.parent) + "/"
+#: Those of imports do not.
+_IMPORTS = frozenset(
+    f"{_SDK}python_backend/{name}.py" for name in ("scope", "module_loaders", "module_search", "facade")
+)
 #: Those of an import are left out.
 _IMPORTS = tuple(f"{_SDK}python_backend/{name}.py" for name in ("scope", "module_loaders"))
 
@@ -129,11 +133,14 @@ def _frames(error: BaseException) -> list[str]:
     # What raised it may be a function of the utils: the model's frames are those that called it.
     while links and _is_of_the_sdk(links[-1][0]):
         links.pop()
-    found = []
+    found: list[str] = []
     frame, line = links[-1] if links else (None, 0)
     # By who called whom, as pybind11 does: a coroutine was called by nobody.
     while frame is not None and (_is_an_import(frame) or not _is_of_the_sdk(frame)):
-        if not _is_an_import(frame):
+        if _is_an_import(frame):
+            while found and found[-1].endswith((": _gcd_import", ": import_module")):
+                found.pop()  # a plain import has neither
+        else:
             found.append(f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}")
         frame = frame.f_back
         line = frame.f_lineno if frame is not None else 0
@@ -145,7 +152,7 @@ def _is_of_the_sdk(frame: FrameType) -> bool:
 
 
 def _is_an_import(frame: FrameType) -> bool:
-    """Tell whether a frame is that of an ``import`` in a model's file."""
+    """Tell whether a frame is one by which a model's file imports another."""
     return frame.f_code.co_filename in _IMPORTS
 
 
