@@ -392,3 +392,32 @@ def test_calls_are_made_in_initialize_and_finalize(pair, serve_model):
     model.core.unload(model.name)
     assert model.core.wait_released(5)
     assert [one[0] for one in seen] == ["first", "last"]
+
+
+ASKING = """
+    def {hook}:
+        request = pb_utils.InferenceRequest(inputs=[pb_utils.Tensor("IN", np.ones(1, np.float32))],
+            requested_output_names=["OUT"], model_name="other")
+        told.append(request.exec().output_tensors()[0].as_numpy()[0])
+        return {result}
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "result"), [("is_ready(self)", "True"), ("auto_complete_config(config)", "config")]
+)
+def test_calls_are_made_in_other_hooks(serve_model, hook, result):
+    told.clear()
+    seen.clear()
+    asking = ASKING.format(hook=hook, result=result)
+    if "self" not in hook:
+        asking = "\n    @staticmethod" + asking
+    source = "from tests.python_backend.bls_models import told\n" + DOUBLES.replace(
+        "class TritonPythonModel:\n", "class TritonPythonModel:\n" + asking
+    )
+    other = serve_model(DOUBLES, name="other", load=True)
+    model = serve_model(source, beside=other)
+    assert model.core.is_ready(model.name)
+    assert told
+    assert set(told) == {2}
