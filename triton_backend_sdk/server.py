@@ -57,8 +57,9 @@ class CallOptions(TypedDict, total=False):
     timeout_us: int
     #: ``request.trace`` that gets the call as a child, without what else a parent means.
     trace: Trace | None
-    #: Wait also where an event loop runs in this thread, which stands still meanwhile.
-    may_block: bool
+    #: The thread that makes the call waits for it: also where an event loop runs, which stands still
+    #: meanwhile; and what would wait in a circle is not even sent.
+    wait_here: bool
 
 
 class Server(ServerControl):
@@ -154,7 +155,7 @@ def arguments(
     parent: Request | None = None,
     timeout_us: int = 0,
     trace: Trace | None = None,
-    may_block: bool = False,
+    wait_here: bool = False,
 ) -> tuple[Any, ...]:
     """Give the options in the order of call_start.c."""
     if type(request_id) is not str:
@@ -179,7 +180,7 @@ def arguments(
         parent,
         timeout_us or wait_us,
         None if trace is None else getattr(trace, "_request", None),
-        may_block is not False and bool(may_block),
+        wait_here is not False and bool(wait_here),
     )
 
 

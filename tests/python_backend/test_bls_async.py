@@ -189,3 +189,42 @@ def test_a_thousand_calls_under_way_need_no_thousand_threads(later):
     )
     assert counted == 2 * sum(range(1000))
     assert threads <= 1
+
+
+def test_an_async_execute_calls(serve_model):
+    called = serve_model(DOUBLES, name="called")
+    caller = serve_model(
+        """
+        import asyncio
+        class TritonPythonModel:
+            async def execute(self, requests):
+                async def one(request):
+                    made = pb_utils.InferenceRequest(model_name="called", requested_output_names=["OUT"],
+                                                     inputs=request.inputs())
+                    response = await made.async_exec()
+                    return pb_utils.InferenceResponse(response.output_tensors())
+                return await asyncio.gather(*[one(request) for request in requests])
+        """,
+        beside=called,
+    )
+    assert caller.infer(ONES)["OUT"].tolist() == [2, 2]
+
+
+def test_a_decoupled_coroutine_calls(serve_model):
+    called = serve_model(DOUBLES, name="called")
+    caller = serve_model(
+        """
+        class TritonPythonModel:
+            async def execute(self, requests):
+                for request in requests:
+                    sender = request.get_response_sender()
+                    made = pb_utils.InferenceRequest(model_name="called", requested_output_names=["OUT"],
+                                                     inputs=request.inputs())
+                    for answer in [await made.async_exec(), made.exec(), *made.exec(decoupled=True)]:
+                        sender.send(pb_utils.InferenceResponse(answer.output_tensors()))
+                    sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        """,
+        beside=called,
+        decoupled=True,
+    )
+    assert [response["OUT"].tolist() for response in caller.stream(ONES)] == [[2, 2]] * 3

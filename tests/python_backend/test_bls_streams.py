@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -102,6 +103,9 @@ def test_an_iterator_that_is_dropped_half_way_is_cancelled(stream):
             return [0]
         """
     )
+    until = time.monotonic() + 20
+    while len(seen) < 2 and time.monotonic() < until:  # a cancelled call ends when its model likes
+        time.sleep(0.01)
     assert seen in ([True] * 2, [True] * 3)
     assert told[0]() is None
 

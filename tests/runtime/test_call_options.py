@@ -72,15 +72,35 @@ def test_a_call_may_wait_where_a_loop_runs(acting):
     caller, _ = acting(
         """
         async def wait(server, target, request):
-            many = server.stream(target, request, may_block=True)
-            one = server.start(target, request, may_block=True)
-            both = [server.infer(target, request, may_block=True), one.result(), *many]
+            many = server.stream(target, request, wait_here=True)
+            one = server.start(target, request, wait_here=True)
+            both = [server.infer(target, request, wait_here=True), one.result(), *many]
             return [float(answer["OUT"].numpy()[0]) for answer in both]
         def act(server, target, request):
             return asyncio.run(wait(server, target, request))
         """
     )
     assert caller.infer(ONES)["OUT"].tolist() == [2, 2, 2]
+
+
+def test_a_circle_is_refused_before_the_call_is_sent(acting):
+    caller, _ = acting(
+        """
+        def act(server, target, request):
+            kept.append(request.id)
+            for begin in server.start, server.stream:
+                try:
+                    begin(request.instance.model.name, request, request_id="inner", wait_here=True)
+                except UnavailableError as error:
+                    kept.append("refused")
+            both = [server.start(target, request, wait_here=True) for _ in range(2)]
+            return [sum(float(call.result()["OUT"].numpy()[0]) for call in both)]
+        """
+    )
+    assert caller.infer(ONES)["OUT"].tolist() == [4]
+    assert caller.core.wait_released(5)
+    assert caller.module.kept[:3] == ["", "refused", "refused"]
+    assert "inner" not in caller.module.kept
 
 
 def test_the_requests_own_timeout_ends_no_wait(streaming):

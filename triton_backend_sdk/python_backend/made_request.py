@@ -58,7 +58,7 @@ class MadeRequest:
         self.outputs = outputs
         self.rare = rare
         #: What the SDK's call takes.
-        self.options: dict[str, Any] = {"memory": None, "may_block": True}
+        self.options: dict[str, Any] = {"memory": None, "wait_here": True}
         if outputs:
             self.options["outputs"] = outputs
         if version != -1:

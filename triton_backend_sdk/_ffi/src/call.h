@@ -72,7 +72,7 @@ typedef struct tb_call {
   uint32_t count;  // of results that nobody has taken
   bool plain;      // one response is wanted, so only the final flag wakes
   bool bare_end;   // the final flag came without a response
-  bool may_block;  // also where an event loop runs
+  bool wait_here;  // this thread waits for it, also where an event loop runs
   uint64_t deadline;  // in tb_now's time; 0: none
   char* model;
   int64_t version;

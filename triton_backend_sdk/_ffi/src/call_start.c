@@ -5,7 +5,7 @@
 // What server.py gives, in this order; a call without options ends with the inputs.
 typedef struct {
   PyObject *kind, *server, *manager, *model, *version, *inputs;
-  PyObject *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent, *timeout_us, *trace, *may_block;
+  PyObject *outputs, *parameters, *id, *priority, *timeout, *correlation, *flags, *memory_type, *memory_type_id, *parent, *timeout_us, *trace, *wait_here;
 } arguments;
 enum { BARE = 6, ARGUMENTS = sizeof(arguments) / sizeof(PyObject*) };
 
@@ -117,7 +117,7 @@ static bool set_trace(PyObject* traced, TRITONSERVER_InferenceTrace** trace)
 
 static bool set_options(tb_call* call, const arguments* given, TRITONSERVER_InferenceTrace** trace)
 {
-  call->may_block = given->may_block == Py_True;
+  call->wait_here = given->wait_here == Py_True;
   call->anywhere = given->memory_type == Py_None;
   call->memory_type = call->anywhere ? TRITONSERVER_MEMORY_CPU : (TRITONSERVER_MemoryType)PyLong_AsLong(given->memory_type);
   call->memory_type_id = PyLong_AsLongLong(given->memory_type_id);
@@ -146,7 +146,7 @@ static bool in_event_loop(void)
 
 bool tb_call_may_block(const tb_call* call)
 {
-  if (call->may_block || !in_event_loop()) return true;
+  if (call->wait_here || !in_event_loop()) return true;
   return tb_raise(tb_py.internal_error, "waiting for model '%s' here would block the event loop: await infer_async(), or iterate the stream with async for", call->model) != NULL;
 }
 
@@ -193,7 +193,9 @@ tb_call* tb_call_start(PyObject* const* args, Py_ssize_t count, tb_call_kind* ki
   call->plain = *kind != TB_STREAM;
   call->address = call->request;
   tb_wait_enlist(call);
-  bool begun = (*kind != TB_INFER || tb_call_may_block(call)) && ((*kind != TB_INFER && *kind != TB_AWAIT) || tb_wait_begin(call));
+  bool waits = *kind == TB_INFER || *kind == TB_AWAIT;  // from now on; with wait_here soon
+  bool begun = (*kind != TB_INFER || tb_call_may_block(call)) && ((!waits && !call->wait_here) || tb_wait_begin(call));
+  if (begun && !waits) tb_wait_end(call);
   if (begun && tb_call_send(call, trace, *kind == TB_INFER)) return call;
   if (!begun && trace != NULL) tb_check(TRITONSERVER_InferenceTraceDelete(trace), "deleting a trace");
   return tb_call_discard(call);
