@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -181,3 +182,19 @@ def test_inputs_on_a_gpu(serve_model, cuda, monkeypatch, forced, on_cpu):  # noq
         parameters={"FORCE_CPU_ONLY_INPUT_TENSORS": forced} if forced else {},
     )
     assert served.infer(X)["OUT"].tolist() == ([1, 1, 1, 1, 1] if on_cpu else [0])
+
+
+def test_log_and_metrics_where_the_stock_backend_has_none(serve_model):
+    served = serve_model(
+        "pb_utils.Logger.log_warn('at import')\n"
+        "family = pb_utils.MetricFamily('tb_at_import', '', pb_utils.MetricFamily.COUNTER)\n"
+        "family.Metric().increment(2)\n"
+        + source("pb_utils.Logger.log_warn('while completing'); family.Metric().increment(3)" + TENSORS),
+        inputs={},
+        outputs={},
+        core_options={"metrics": True},
+    )
+    served.infer(X)
+    assert served.log.count("at import") == 2  # once more to complete the config, as in the stock backend
+    assert served.log.count("while completing") == 1
+    assert re.findall(r"^tb_at_import (.*)$", served.core.metrics_text(), re.MULTILINE) == ["2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,8 @@ class PythonBackend:
             raise InternalError(told(error)) from None
         finally:
             owner.close()
+            del owner
+            gc.collect()  # a module and its functions are a cycle, which may hold weights
 
     @hookimpl
     @staticmethod
