@@ -198,3 +198,25 @@ def test_log_and_metrics_where_the_stock_backend_has_none(serve_model):
     assert served.log.count("at import") == 2  # once more to complete the config, as in the stock backend
     assert served.log.count("while completing") == 1
     assert re.findall(r"^tb_at_import (.*)$", served.core.metrics_text(), re.MULTILINE) == ["2"]
+
+
+def test_is_ready_runs_on_the_loop_of_execute(serve_model):
+    served = serve_model(
+        """
+        import asyncio, sys
+        sys.tb_loops = loops = []
+
+        class TritonPythonModel:
+            async def is_ready(self):
+                loops.append(asyncio.get_running_loop())
+                return True
+
+            async def execute(self, requests):
+                loops.append(asyncio.get_running_loop())
+                return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.zeros(1, np.float32))]) for _ in requests]
+        """
+    )
+    served.infer(X)
+    assert len(sys.tb_loops) >= 2
+    assert len(set(sys.tb_loops)) == 1
+    del sys.tb_loops

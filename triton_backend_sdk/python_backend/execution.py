@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Coroutine
 from sys import getrefcount
 from typing import Any
@@ -37,13 +38,14 @@ class Execution:
     :param model: the TritonPythonModel.
     """
 
-    __slots__ = ("_coroutines", "_decoupled", "_model", "_owner")
+    __slots__ = ("_coroutines", "_decoupled", "_making", "_model", "_owner")
 
     def __init__(self, owner: PythonModel, model: Any) -> None:
         self._owner = owner
         self._model = model
         self._decoupled = owner.model.decoupled
         self._coroutines: Coroutines | None = None
+        self._making = threading.Lock()
 
     def __call__(self, requests: list[Request]) -> list[Any]:
         """Answer a batch.
@@ -69,6 +71,10 @@ class Execution:
         finally:
             enter(before)
 
+    def result(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the loop of those of execute, and wait for what it gives."""
+        return self._loop().result(coroutine)
+
     def stop(self) -> None:
         """End the event loop, if there is one."""
         if self._coroutines is not None:
@@ -90,9 +96,10 @@ class Execution:
         return str(getattr(sys.modules.get(cls.__module__), "__file__", cls.__name__))
 
     def _loop(self) -> Coroutines:
-        if self._coroutines is None:
-            self._coroutines = Coroutines(self._owner)
-        return self._coroutines
+        with self._making:
+            if self._coroutines is None:
+                self._coroutines = Coroutines(self._owner)
+            return self._coroutines
 
     def _start(self, received: list[InferenceRequest], coroutine: Coroutine[Any, Any, Any]) -> list[Any]:
         for request in received:

@@ -108,7 +108,8 @@ class PythonBackend:
         if not hasattr(self._model, "is_ready"):
             return NotImplemented
         with self._owner.active():
-            return readiness.is_ready(self._model)
+            answer = readiness.is_ready(self._model)
+        return answer if isinstance(answer, bool) else self._call.result(answer)
 
     @hookimpl
     def finalize(self) -> None:
