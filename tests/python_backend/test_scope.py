@@ -1002,6 +1002,20 @@ def test_closing_one_leaves_the_others(repository):
     assert "helper" not in sys.modules
 
 
+def test_a_facade_stays_while_a_model_has_such_a_module(repository):
+    files = {
+        "1/model.py": "import pickle\ndef load(): return pickle.loads(b'chelper\\nThing\\n.')",
+        "1/helper.py": HELPER,
+    }
+    repository.load("a", files).load()
+    repository.load("b", files)
+    repository.load("c", {"1/model.py": ""})
+    repository.scopes[0].close()
+    assert "helper" in sys.modules, "a thread of b's may be between its import and its look there"
+    repository.scopes[1].close()
+    assert "helper" not in sys.modules
+
+
 @pytest.mark.timeout(60)
 def test_loads_and_closes_at_once_lose_no_names(repository):
     source = """
@@ -1023,7 +1037,7 @@ def test_loads_and_closes_at_once_lose_no_names(repository):
 
     def work(name):
         try:
-            for _ in range(40):
+            for _ in range(20):
                 scope = repository.scope(name)
                 scope.load().check()
                 scope.close()
