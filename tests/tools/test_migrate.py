@@ -201,6 +201,8 @@ def test_its_own_modules_are_looked_at(report):
         ),
         (model("os.fork()", "import os"), STOCK, "os.fork forks the server", ""),
         (model("os._exit(3)", "import os"), STOCK, "os._exit ends the whole server", "raise an exception"),
+        (model("os.kill(os.getpid(), 9)", "import os"), STOCK, "os.kill ends the whole server", ""),
+        (model("os.kill(child, 9)", "import os"), LOOK, "the process is the whole server now", ""),
         (model("", "import signal\nsignal.signal(2, print)"), STOCK, "signal.signal works in", "finalize"),
         (model("DataLoader([], num_workers=2)"), STOCK, "DataLoader with num_workers forks", "num_workers=0"),
         (

@@ -248,6 +248,70 @@ class TritonPythonModel:
         return for_all
 """
 
+AS_GIVEN = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("SUM", np.zeros((2, 2), np.int64))]) for _ in requests]
+"""
+PARAMETERS = """
+import json
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            words = []
+            if request.parameters() != "":
+                words = sorted(json.loads(request.parameters()))
+            said = [request.parameters(), *words]
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.array(said, dtype=object))]))
+        return responses
+"""
+NOT_SIMPLE = {
+    "decoupled": ("""
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            x = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+            for one in x:
+                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", x * one)]))
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+""", "wrapper"),
+    "shared": ("""
+import triton_python_backend_utils as pb_utils
+
+count = 0
+
+class TritonPythonModel:
+    def execute(self, requests):
+        global count
+        count += 1
+        arrays = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() + count for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]) for array in arrays]
+""", "server"),
+    "files": ("""
+import os
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        with open(os.path.join(os.path.dirname(__file__), "offset.txt")) as file:
+            self.offset = float(file.read())
+
+    def execute(self, requests):
+        arrays = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() + self.offset for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]) for array in arrays]
+""", "server"),
+}  # fmt: skip
+
 ONE = {"IN": ("FP32", [-1])}, {"OUT": ("FP32", [-1])}
 TWO = {"A": ("FP32", [-1]), "B": ("FP32", [-1])}, {"SUM": ("FP32", [-1]), "DIFFERENCE": ("FP32", [-1])}
 TEXT = {"IN": ("STRING", [-1])}, {"OUT": ("STRING", [-1])}
@@ -255,7 +319,10 @@ OPTION = {"IN": ("FP32", [-1]), "SCALE": ("FP32", [1], "optional: true")}, ONE[1
 PAIR = [({"A": F32([1, 2]), "B": F32([3, 5])}, {}), ({"A": F32([9]), "B": F32([3])}, {"outputs": ["SUM"]})]
 PLAIN = [({"IN": F32(values)}, {}) for values in ([1, 2, 3, 4], [2, 0], [3, 1], [-1, 8])]
 OPTIONS = {"parameters": {"word": "yes", "n": 3}, "request_id": "r7", "correlation_id": 12, "flags": 1}
+WORDS = [({"IN": F32([1])}, {}), ({"IN": F32([1])}, {"parameters": {"b": "x", "a": 2}})]
 CASES = {
+    "as_given": (AS_GIVEN, *TWO, [({"A": F32([1, 2]), "B": F32([3, 5])}, {})]),
+    "parameters": (PARAMETERS, {"IN": ("FP32", [-1])}, TEXT[1], WORDS),
     "add_sub": (ADD_SUB, *TWO, PAIR),
     "collected": (COLLECTED, *TWO, PAIR),
     "errors": (ERRORS, *ONE, PLAIN),
@@ -294,12 +361,14 @@ def write_model(repository, name, source, inputs, outputs):
 
 
 def ask(core, model, inputs, options):
-    try:
-        result = core.infer(model, inputs, timeout=20, **options)
-    except TritonError as error:
-        return type(error).__name__, str(error)
-    parameters = dict(result.parameters)
-    return {name: (array.dtype.str, array.tolist()) for name, array in result.items()}, parameters
+    told = []
+    for result in core.responses(model, inputs, timeout=20, **options):
+        if isinstance(result, TritonError):
+            told.append((type(result).__name__, str(result)))
+        else:
+            outputs = {name: (array.dtype.str, array.tolist()) for name, array in result.items()}
+            told.append((outputs, dict(result.parameters)))
+    return told
 
 
 @pytest.fixture
@@ -307,10 +376,11 @@ def answers(tmp_path):
     """Give ``answers(...)``: those of the model as it is, and as each form of a plugin."""
     cores, names = [], []
 
-    def make(source, inputs, outputs, requests, forms, unchanged=True):
+    def make(source, inputs, outputs, requests, forms, unchanged=True, policy=""):
         backends = tmp_path / "backends"
         folder = write_model(tmp_path / "given" / "models", "m", textwrap.dedent(source), inputs, outputs)
         build_backend(compat_backend("python"), backends)
+        (folder / "config.pbtxt").write_text((folder / "config.pbtxt").read_text() + policy)
         [found] = locate(folder)
         report = examine(found)
         given = {"unchanged": folder.parent} if unchanged else {}
@@ -346,11 +416,27 @@ def test_a_model_answers_alike_in_each_form(name, answers):
     assert told["wrapper"] == told["unchanged"]
 
 
+@pytest.mark.parametrize("name", NOT_SIMPLE)
+def test_a_model_that_is_not_simple_answers_alike_in_a_wrapper(name, answers, tmp_path):
+    source, form = NOT_SIMPLE[name]
+    policy = "model_transaction_policy { decoupled: true }" if name == "decoupled" else ""
+
+    told, report = answers(source, *ONE, [*PLAIN, *PLAIN], ["wrapper"], policy=policy)
+
+    assert report.rewriting.text is None
+    assert told["wrapper"] == told["unchanged"]
+    [package] = (tmp_path / "wrapper").glob("*/migrated_*")
+    assert (package / "model.py").is_file() == (form == "wrapper")
+    assert all(
+        len(one) == (len(inputs["IN"]) if policy else 1) for one, (inputs, _) in zip(told["wrapper"], [*PLAIN, *PLAIN], strict=True)
+    )
+
+
 @pytest.mark.parametrize("name", COPIES)
 def test_a_rewritten_model_may_write_into_its_inputs(name, answers):
     told, report = answers(*CASES[name], ["source"], unchanged=False)
 
-    assert [answer["OUT"][1] for answer, _ in told["source"]] == COPIES[name]
+    assert [answer["OUT"][1] for [(answer, _)] in told["source"]] == COPIES[name]
     assert "copied as on the stock backend" in report.rewriting.notes[0]
 
 

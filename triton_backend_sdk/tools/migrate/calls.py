@@ -49,6 +49,7 @@ CALLS: dict[str, Meaning] = {
     "concurrent.futures.ProcessPoolExecutor": _FORK,
     "os._exit": _KILL,
     "os.abort": _KILL,
+    "os.kill(os.getpid())": _KILL,
     "os.kill": Meaning(LOOK, "{name}: the process is the whole server now", "make sure whom it ends"),
     "signal.signal": _SIGNAL,
     "signal.alarm": _SIGNAL,

@@ -135,11 +135,9 @@ def _calls(source: Source) -> Iterator[Finding]:
         if not isinstance(node, ast.Call):
             continue
         name = _full(dotted(node.func), aliases)
-        meaning = CALLS.get(name)
+        meaning = _by_argument(name, node) or CALLS.get(name)
         if meaning is None and initialize is not None and initialize in _around(source, node):
             meaning = IN_INITIALIZE.get(name)
-        if meaning is None:
-            meaning = _by_argument(name, node)
         if meaning is not None:
             line = node.lineno
             yield Finding(meaning.level, meaning.reason.format(name=name), meaning.mend, line=line)
@@ -148,6 +146,8 @@ def _calls(source: Source) -> Iterator[Finding]:
 def _by_argument(name: str, call: ast.Call) -> Meaning | None:
     given = {keyword.arg: keyword.value for keyword in call.keywords}
     workers = given.get("num_workers")
+    if name == "os.kill" and call.args and "getpid" in ast.unparse(call.args[0]):
+        return CALLS["os.kill(os.getpid())"]
     if name.endswith("DataLoader") and isinstance(workers, ast.Constant) and workers.value:
         reason = "{name} with num_workers forks the server, with all its threads and locks"
         return Meaning(STOCK, reason, "num_workers=0, or a thread pool")

@@ -25,6 +25,8 @@ class Kind:
 
 MIXED = Kind("mixed")
 NONE = Kind("None")
+#: A list of nothing yet.
+EMPTY = Kind("list[]")
 Env = dict[str, Kind | None]
 
 
@@ -34,6 +36,8 @@ def join(one: Kind | None, other: Kind | None) -> Kind | None:
         return one
     if one == NONE:
         return other
+    if {one, other} == {EMPTY, None}:
+        return None
     kinds = [kind for kind in (one, other) if kind is not None]
     if all(kind.name == "Array" for kind in kinds):
         return Kind("Array", frozenset().union(*(kind.origins for kind in kinds)))

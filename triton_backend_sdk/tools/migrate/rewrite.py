@@ -24,6 +24,8 @@ def find_config(config, side, name):
     return next((tensor for tensor in config.get(side, []) if tensor["name"] == name), None)
 '''
 _CLASS = "Plugin"
+#: So that the same outputs are sent, also those that the config says otherwise of.
+_AS_GIVEN = "instance.outputs_as_given = True  # without it they are held against the config"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class _Writer:
                 raise Refusal(f"{node.id} is used in a way that is not understood", node)
 
     def _hooks(self) -> None:
+        self._add_initialize()
         for name in ("initialize", "execute", "finalize", "is_ready"):
             method = self._source.method(name)
             if method is None:
@@ -99,8 +102,30 @@ class _Writer:
             self._editor.before(method, "@hookimpl\n" + " " * method.col_offset)
             if name == "initialize":
                 self._rename(method, "instance")
+                self._outputs_as_given(method)
             elif name == "execute":
                 self._rename(method, "requests")
+
+    def _add_initialize(self) -> None:
+        execute = self._source.method("execute")
+        if execute is None or self._source.method("initialize") is not None:
+            return
+        indent = " " * execute.col_offset
+        text = f"@hookimpl\n{indent}def initialize(self, instance):\n{indent}    {_AS_GIVEN}\n\n{indent}"
+        self._editor.before(execute, text)
+
+    def _outputs_as_given(self, method: Function) -> None:
+        """Have outputs sent as on the stock backend, whatever the config says of them."""
+        body = method.body
+        first = (
+            body[1]
+            if len(body) > 1 and isinstance(body[0], ast.Expr) and ast.get_docstring(method)
+            else body[0]
+        )
+        if first.lineno == method.lineno:
+            self._editor.before(first, "instance.outputs_as_given = True; ")
+        else:
+            self._editor.before(first, f"{_AS_GIVEN}\n{' ' * first.col_offset}")
 
     def _rename(self, method: Function, name: str) -> None:
         given = method.args.args[1]

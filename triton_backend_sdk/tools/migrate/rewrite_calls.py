@@ -207,11 +207,22 @@ class Calls:
             self.editor.between(self.editor.start(outer), self.editor.start(call), "")
             self.editor.between(self.editor.end(call), self.editor.end(outer), "")
             self.done.update(ast.walk(outer.func))  # type: ignore[attr-defined]
-        elif convert != "list" or dotted(getattr(outer, "func", outer)) not in _TAKE_ANY:
-            self.dumps |= convert == "json.dumps"
+        elif convert == "json.dumps":
+            self._text_of_parameters(call, func)
+            return
+        elif dotted(getattr(outer, "func", outer)) not in _TAKE_ANY:
             self.editor.before(call, f"{convert}(")
             tail += ")"
         self._tail(call, func, tail)
+
+    def _text_of_parameters(self, call: ast.Call, func: ast.Attribute) -> None:
+        """Give a request's parameters as the text that the stock backend has: none is an empty one."""
+        if not isinstance(func.value, ast.Name):
+            raise Refusal("the parameters are those of what is no plain name", call)
+        self.dumps = True
+        given = f"{func.value.id}.parameters"
+        self.editor.replace(call, f'(json.dumps({given}) if {given} else "")')
+        self.finish(func, func.value)
 
     def _log_call(self, call: ast.Call, func: ast.Attribute) -> None:
         level = _LOG.get(func.attr)

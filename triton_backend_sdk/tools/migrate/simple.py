@@ -46,7 +46,7 @@ def check_simple(inventory: Inventory) -> None:
         if name in _NEEDS:
             raise Refusal(_NEEDS[name], ast.Name(name, lineno=use.places[0][1], col_offset=0))
     _check_methods(source, cls)
-    _check_state(source, cls)
+    check_state(source, cls)
 
 
 def _check_methods(source: Source, cls: ast.ClassDef) -> None:
@@ -78,8 +78,11 @@ def _check_methods(source: Source, cls: ast.ClassDef) -> None:
             raise Refusal("its execute is a generator", node)
 
 
-def _check_state(source: Source, cls: ast.ClassDef) -> None:
-    """Refuse what each instance of a model has for itself on the stock backend, and would share here."""
+def check_state(source: Source, cls: ast.ClassDef) -> None:
+    """Refuse what each instance of a model has for itself on the stock backend, and would share here.
+
+    :raises Refusal: there is something; says what.
+    """
     shared = _assigned(source.tree.body)
     own = {f"self.{name}" for name in _assigned(cls.body)}
     for node in ast.walk(source.tree):

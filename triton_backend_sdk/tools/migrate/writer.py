@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import shutil
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.migrate.editor import Refusal
 from triton_backend_sdk.tools.migrate.inventory import Inventory
+from triton_backend_sdk.tools.migrate.simple import check_state
 from triton_backend_sdk.tools.migrate.verdict import Report
 from triton_backend_sdk.tools.templates import (
     STOCK_NAME,
@@ -25,6 +28,18 @@ from triton_backend_sdk.tools.templates import (
 
 _COPIED = (".dockerignore", ".gitignore", "Dockerfile")
 _BACKEND = re.compile(r"""^([ \t]*backend[ \t]*:[ \t]*)(?:"[^"\n]*"|'[^'\n]*')""", re.MULTILINE)
+_WRAPPER = '''"""The Triton backend {name}: runs model.py, which lies beside this file, as it is."""
+
+from triton_backend_sdk.python_backend import PythonModelPlugin
+
+from .model import TritonPythonModel
+
+
+class Plugin(PythonModelPlugin):
+    """The hooks of a plugin, for the model's class."""
+
+    model_class = TritonPythonModel
+'''
 _SERVER = '''"""The Triton backend {name}: runs the model.py of its models, with what lies beside it."""
 
 from triton_backend_sdk.python_backend import PythonBackend
@@ -82,8 +97,20 @@ def write_project(report: Report, into: Path, name: str, *, wrap: bool = False) 
 
 
 def _form(report: Report, *, wrap: bool) -> str:
-    """Tell how it is written: as source, or served from the model's folder."""
-    return "source" if report.rewriting.text is not None and not wrap else "server"
+    """Tell how it is written: as source, as a wrapper, or served from the model's folder.
+
+    There each instance imports files of its own, so that a model may have other modules and state in them.
+    """
+    if report.rewriting.text is not None and not wrap:
+        return "source"
+    source, inventory = report.inventory.sources[0], report.inventory
+    if len(inventory.sources) > 1 or any(one.name.startswith(".") for one in inventory.imports):
+        return "server"
+    try:
+        check_state(source, source.model_class or ast.ClassDef("", [], [], [], []))
+    except Refusal:
+        return "server"
+    return "wrapper"
 
 
 def _texts(report: Report, name: str, *, wrap: bool) -> Iterator[tuple[str, str]]:
@@ -97,7 +124,10 @@ def _texts(report: Report, name: str, *, wrap: bool) -> Iterator[tuple[str, str]
     )
     yield "README.md", _readme(report, name, form)
     yield f"{name}/__init__.py", f'"""The Triton backend {name}; its hooks are in plugin.py."""\n'
-    yield f"{name}/plugin.py", str(report.rewriting.text) if form == "source" else _SERVER.format(name=name)
+    plugin = {"wrapper": _WRAPPER, "server": _SERVER}.get(form, "").format(name=name)
+    yield f"{name}/plugin.py", plugin or str(report.rewriting.text)
+    if form == "wrapper":
+        yield f"{name}/model.py", inventory.sources[0].data.decode()
     yield f"model_repository/{inventory.found.name}/config.pbtxt", config_text(inventory, name)
     yield "tests/test_plugin.py", _tests(inventory)
 
@@ -122,13 +152,14 @@ def _pyproject(text: str, name: str, inventory: Inventory) -> str:
 def _readme(report: Report, name: str, form: str) -> str:
     how, plugin = {
         "source": ("its source, with Triton's names exchanged for the SDK's", "the model's code, as hooks"),
+        "wrapper": ("its model.py, unchanged, in a wrapper", "the wrapper around `model.py` beside it"),
         "server": ("its model.py stays in the model's folder, unchanged", "what serves that model.py"),
     }[form]
     lines = [*report.rewriting.notes] if form == "source" else []
     if form == "source":
         lines += [
             "an exception answers with its natural code (ValueError: INVALID_ARG), not INTERNAL",
-            "outputs are held against the config: a datatype or shape that it does not say is an error",
+            "outputs may differ from what the config says, as before: that is `outputs_as_given`",
             "module-level objects are shared by the instances, which are threads: see that they may be",
         ]
     lines += [f"{one.reason}: {one.mend}" for one in report.findings if one.mend]
