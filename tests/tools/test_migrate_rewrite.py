@@ -266,7 +266,7 @@ class TritonPythonModel:
         responses = []
         for request in requests:
             words = []
-            if request.parameters() != "":
+            if request.parameters() != "{}":
                 words = sorted(json.loads(request.parameters()))
             said = [request.parameters(), *words]
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.array(said, dtype=object))]))
@@ -284,6 +284,18 @@ class TritonPythonModel:
             for one in x:
                 sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", x * one)]))
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+""", "wrapper"),
+    "async": ("""
+import asyncio
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    async def execute(self, requests):
+        await asyncio.sleep(0)
+        return [pb_utils.InferenceResponse([self.answer(request)]) for request in requests]
+
+    def answer(self, request):
+        return pb_utils.Tensor("OUT", 3 * pb_utils.get_input_tensor_by_name(request, "IN").as_numpy())
 """, "wrapper"),
     "shared": ("""
 import triton_python_backend_utils as pb_utils
@@ -376,14 +388,14 @@ def answers(tmp_path):
     """Give ``answers(...)``: those of the model as it is, and as each form of a plugin."""
     cores, names = [], []
 
-    def make(source, inputs, outputs, requests, forms, unchanged=True, policy=""):
+    def make(source, inputs, outputs, requests, forms, policy=""):
         backends = tmp_path / "backends"
         folder = write_model(tmp_path / "given" / "models", "m", textwrap.dedent(source), inputs, outputs)
         build_backend(compat_backend("python"), backends)
         (folder / "config.pbtxt").write_text((folder / "config.pbtxt").read_text() + policy)
         [found] = locate(folder)
         report = examine(found)
-        given = {"unchanged": folder.parent} if unchanged else {}
+        given = {"unchanged": folder.parent}
         for form in forms:
             name = f"migrated_{next(_numbers)}"
             project = write_project(report, tmp_path / form, name, wrap=form == "wrapper")
@@ -392,7 +404,7 @@ def answers(tmp_path):
             names.append(name)
         told = {}
         for form, repository in given.items():
-            core = TritonCore(repository, backends)
+            core = TritonCore(repository, backends, exit_timeout=20)
             cores.append(core)
             core.load("m")
             told[form] = [ask(core, "m", *request) for request in requests]
@@ -428,14 +440,16 @@ def test_a_model_that_is_not_simple_answers_alike_in_a_wrapper(name, answers, tm
     [package] = (tmp_path / "wrapper").glob("*/migrated_*")
     assert (package / "model.py").is_file() == (form == "wrapper")
     assert all(
-        len(one) == (len(inputs["IN"]) if policy else 1) for one, (inputs, _) in zip(told["wrapper"], [*PLAIN, *PLAIN], strict=True)
+        len(one) == (len(inputs["IN"]) if policy else 1)
+        for one, (inputs, _) in zip(told["wrapper"], [*PLAIN, *PLAIN], strict=True)
     )
 
 
 @pytest.mark.parametrize("name", COPIES)
 def test_a_rewritten_model_may_write_into_its_inputs(name, answers):
-    told, report = answers(*CASES[name], ["source"], unchanged=False)
+    told, report = answers(*CASES[name], ["source", "wrapper"])
 
+    assert told["source"] == told["wrapper"] == told["unchanged"]
     assert [answer["OUT"][1] for [(answer, _)] in told["source"]] == COPIES[name]
     assert "copied as on the stock backend" in report.rewriting.notes[0]
 

@@ -33,7 +33,7 @@ _METHODS = {
 }
 #: Those of which the SDK gives another type.
 _CONVERTED = {
-    "InferenceRequest.requested_output_names": ("list", ".requested_outputs"),
+    "InferenceRequest.requested_output_names": ("set", ".requested_outputs"),
     "InferenceRequest.parameters": ("json.dumps", ".parameters"),
     "Tensor.shape": ("list", ".shape"),
 }
@@ -208,21 +208,13 @@ class Calls:
             self.editor.between(self.editor.end(call), self.editor.end(outer), "")
             self.done.update(ast.walk(outer.func))  # type: ignore[attr-defined]
         elif convert == "json.dumps":
-            self._text_of_parameters(call, func)
-            return
+            self.dumps = True
+            self.editor.before(call, "json.dumps(")
+            tail += ', separators=(",", ":"), ensure_ascii=False)'
         elif dotted(getattr(outer, "func", outer)) not in _TAKE_ANY:
             self.editor.before(call, f"{convert}(")
             tail += ")"
         self._tail(call, func, tail)
-
-    def _text_of_parameters(self, call: ast.Call, func: ast.Attribute) -> None:
-        """Give a request's parameters as the text that the stock backend has: none is an empty one."""
-        if not isinstance(func.value, ast.Name):
-            raise Refusal("the parameters are those of what is no plain name", call)
-        self.dumps = True
-        given = f"{func.value.id}.parameters"
-        self.editor.replace(call, f'(json.dumps({given}) if {given} else "")')
-        self.finish(func, func.value)
 
     def _log_call(self, call: ast.Call, func: ast.Attribute) -> None:
         level = _LOG.get(func.attr)
