@@ -299,6 +299,31 @@ def test_a_request_that_cannot_be_made(pair, arguments, exception, text):
     assert text in said[0][1]
 
 
+def test_decoupled_is_a_bool(pair):
+    _, said = pair(
+        """
+        def act(self, request, target):
+            for wrong in None, "yes", []:
+                try:
+                    asked(target, [1]).exec(wrong)
+                except TypeError as problem:
+                    told.append(str(problem))
+            told.append([type(asked(target, [1]).exec(value)).__name__ for value in (1, 0, np.bool_(True))])
+            told.extend([str(pb_utils.TRITONSERVER_MEMORY_CPU), repr(pb_utils.TRITONSERVER_MEMORY_GPU)])
+            return [0]
+        """
+    )
+    assert said == [
+        *[
+            f"exec(): incompatible function arguments: decoupled must be a bool, not {x}"
+            for x in (None, "'yes'", "[]")
+        ],
+        ["ResponseIterator", "InferenceResponse", "ResponseIterator"],
+        "MemoryType.TRITONSERVER_MEMORY_CPU",
+        "<MemoryType.TRITONSERVER_MEMORY_GPU: 0>",
+    ]
+
+
 def test_what_must_be_given_and_the_order_of_arguments(pair):
     _, said = pair(
         """

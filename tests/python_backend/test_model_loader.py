@@ -96,6 +96,8 @@ def test_a_config_and_files_stand_in_for_those_of_the_repository(loads):
         ("pb_utils.load_model, target, None", "TypeError", "config must be given"),
         ("pb_utils.load_model, None", "TypeError", "model_name must be given"),
         ("pb_utils.unload_model, 5", "TypeError", "model_name must be str"),
+        ("pb_utils.unload_model, target, 'yes'", "TypeError", "unload_dependents must be a bool"),
+        ("pb_utils.unload_model, target, None", "TypeError", "unload_dependents must be a bool"),
         ("pb_utils.is_model_ready, target, 'x'", "TritonModelException",
          "Failed to check model readiness: Failed to process the request for model 'caller_0_0', message: failed to get "
          "model version from specified version string 'x' (details: stol), version should be an integral value > 0"),

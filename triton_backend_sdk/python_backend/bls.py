@@ -36,7 +36,7 @@ def call(
     :raises TypeError: ``decoupled`` is no bool.
     """
     if decoupled is not True and decoupled is not False:
-        decoupled = _truth(decoupled)
+        decoupled = made_request.check_truth("exec", "decoupled", decoupled)
     made = request._made if request._request is None else _received(owner, request._request)
     if decoupled:
         return _iterate(owner, request, made)
@@ -59,7 +59,7 @@ def call_async(
     """
     loop = asyncio.get_running_loop()
     if decoupled is not True and decoupled is not False:
-        decoupled = _truth(decoupled)
+        decoupled = made_request.check_truth("exec", "decoupled", decoupled)
     made = request._made if request._request is None else _received(owner, request._request)
     if decoupled:
         return loop.create_task(_first(_iterate(owner, request, made)))
@@ -86,16 +86,6 @@ async def _first(iterator: ResponseIterator) -> ResponseIterator:
     """Give the iterator when its first response is there, so that taking it stops no loop."""
     await iterator._fetch()
     return iterator
-
-
-def _truth(decoupled: Any) -> bool:
-    if decoupled is None or not hasattr(decoupled, "__bool__"):
-        raise TypeError(
-            "exec(): incompatible function arguments. The following argument types are supported:\n"
-            "    1. (self: c_python_backend_utils.InferenceRequest, decoupled: bool = False) -> object\n\n"
-            f"Invoked with: {decoupled!r}"
-        )
-    return bool(decoupled)
 
 
 def _received(owner: PythonModel, request: Request) -> MadeRequest:

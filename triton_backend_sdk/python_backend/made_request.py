@@ -165,6 +165,18 @@ def check_text(function: str, argument: str, value: Any) -> str:
     return text(function, argument, value)
 
 
+def check_truth(function: str, argument: str, value: Any) -> bool:
+    """Give an argument as the bool that it must be.
+
+    :raises TypeError: it is None, a text or the like.
+    """
+    if value is None or not hasattr(value, "__bool__"):
+        raise TypeError(
+            f"{function}(): incompatible function arguments: {argument} must be a bool, not {value!r}"
+        )
+    return bool(value)
+
+
 def _check_inputs(inputs: Any, request_id: str, model: str) -> None:
     if not isinstance(inputs, (list, tuple)):
         raise TypeError(f"InferenceRequest(): inputs must be a list of Tensor, not {inputs!r}")

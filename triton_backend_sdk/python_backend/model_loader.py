@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk import TritonError as SDKError
-from triton_backend_sdk.python_backend.made_request import check_text
+from triton_backend_sdk.python_backend.made_request import check_text, check_truth
 from triton_backend_sdk.python_backend.owner import current
 from triton_backend_sdk.python_backend.pb_error import TritonModelException
 
@@ -48,9 +48,10 @@ def unload_model(owner: PythonModel | None, model_name: str, unload_dependents: 
     :raises TritonModelException: why not.
     """
     model_name = check_text("unload_model", "model_name", model_name)
+    dependents = check_truth("unload_model", "unload_dependents", unload_dependents)
     owner = owner or current()
     try:
-        owner.server.unload(model_name, dependents=bool(unload_dependents))
+        owner.server.unload(model_name, dependents=dependents)
     except SDKError as error:
         raise _told(owner, "unload model", error.message) from None
 

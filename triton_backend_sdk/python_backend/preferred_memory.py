@@ -17,6 +17,12 @@ class MemoryType(enum.IntEnum):
     TRITONSERVER_MEMORY_GPU = 0
     TRITONSERVER_MEMORY_CPU = 1
 
+    def __str__(self) -> str:
+        return f"MemoryType.{self.name}"
+
+    def __repr__(self) -> str:
+        return f"<MemoryType.{self.name}: {self.value}>"
+
 
 class PreferredMemory:
     """A kind of memory and a device; where none is given, outputs lie where the called model made them."""
