@@ -102,7 +102,8 @@ def deserialize_bytes_tensor(encoded_tensor: Any) -> Any:
 
 def get_input_tensor_by_name(inference_request: Any, name: str) -> Any:
     """Give an input of a request; None where it has none of that name."""
-    for tensor in inference_request.inputs():
+    # What inputs() has made already, if it is one of ours: every model asks, for every input.
+    for tensor in getattr(inference_request, "_inputs", None) or inference_request.inputs():
         if tensor.name() == name:
             return tensor
     return None

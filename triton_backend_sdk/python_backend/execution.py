@@ -18,12 +18,13 @@ from triton_backend_sdk.python_backend.infer_request import (
     receive,
 )
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
-from triton_backend_sdk.python_backend.owner import PythonModel, enter
+from triton_backend_sdk.python_backend.owner import PythonModel, here
 from triton_backend_sdk.python_backend.pb_error import TritonModelException, told
 from triton_backend_sdk.python_backend.tensor import is_view
 from triton_backend_sdk.python_backend.writes import PARAMETER
 
 _FINAL = 1
+_ALL = 1  # TRITONSERVER_REQUEST_RELEASE_ALL
 #: What NumPy and others say of an array that may not be written into.
 _REFUSED = re.compile(r"read-?only|not writeable|not writable|WRITEABLE")
 #: Of a request that only ``received`` and a loop's variable hold, and the call of getrefcount.
@@ -53,10 +54,9 @@ class Execution:
         :raises InternalError: it failed as a whole.
         """
         owner = self._owner
-        cls = owner.request_class
-        received = [receive(cls, request) for request in requests]
+        received = receive(owner.request_class, requests)
         calls = owner.calls
-        before = enter(owner)
+        before, here.owner = here.owner, owner
         try:
             try:
                 answer = self._answer(received)
@@ -69,7 +69,7 @@ class Execution:
                 self._let_go(received, answer)
             return answer
         finally:
-            enter(before)
+            here.owner = before
 
     def result(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the loop of those of execute, and wait for what it gives."""
@@ -144,7 +144,12 @@ class Execution:
                 f"InferenceRequest(s) size is:{len(received)}, and InferenceResponse(s) size "
                 f"is:{len(result)}\n"
             )
-        return [_answer(request, item) for request, item in zip(received, result, strict=True)]
+        return [
+            as_sdk(item)
+            if type(item) is InferenceResponse and request._sender is None and request._release_flags == _ALL
+            else _answer(request, item)
+            for request, item in zip(received, result)  # noqa: B905  they are equally long, and in a hurry
+        ]
 
     def _text(self, error: BaseException) -> str:
         return str(error) if isinstance(error, _Misuse) else told(error)
@@ -174,7 +179,7 @@ class Execution:
         )
 
     def _once_more(self, requests: list[Request], failed: list[InferenceRequest]) -> list[Any]:
-        again = [receive(self._owner.request_class, request) for request in requests]
+        again = receive(self._owner.request_class, requests)
         for request, before in zip(again, failed, strict=True):
             request._sender = before._sender
         failed[:] = again
@@ -185,11 +190,11 @@ class Execution:
 
     def _let_go(self, received: list[InferenceRequest], answer: list[Any]) -> None:
         """Take Triton's requests from a model that keeps its own: Triton waits for them when it unloads."""
-        if getrefcount(received) > _REQUEST_REFERENCES:
-            kept = list(received)
-        else:
-            kept = [request for request in received if getrefcount(request) > _REQUEST_REFERENCES]
+        all_kept = getrefcount(received) > _REQUEST_REFERENCES
+        kept = []
         for request in received:
+            if all_kept or getrefcount(request) > _REQUEST_REFERENCES:
+                kept.append(request)
             for tensor in request._inputs or ():
                 if is_view(tensor) and getrefcount(tensor._array) > _ARRAY_REFERENCES:
                     self._look_who_keeps(tensor._array, answer)

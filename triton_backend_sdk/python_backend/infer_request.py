@@ -74,7 +74,8 @@ class InferenceRequest:
         if self._inputs is None:
             assert self._request is not None
             private = self._owner is None or self._owner.private_inputs
-            self._inputs = [received(tensor, private) for tensor in self._request.values()]
+            request = self._request
+            self._inputs = [received(name, request[name], private) for name in request]
         return self._inputs
 
     def request_id(self) -> str:
@@ -162,15 +163,18 @@ class InferenceRequest:
         self._release_flags = flags
 
 
-def receive(cls: type[InferenceRequest], request: Request) -> InferenceRequest:
-    """Give the request of a model's that the SDK's is."""
-    made = cls.__new__(cls)
-    made._request = request
-    made._inputs = None
-    made._sender = None
-    made._flags = None
-    made._release_flags = 1
-    return made
+def receive(cls: type[InferenceRequest], requests: list[Request]) -> list[InferenceRequest]:
+    """Give the requests of a model's that the SDK's are."""
+    new, received = cls.__new__, []
+    for request in requests:
+        made = new(cls)
+        made._request = request
+        made._inputs = None
+        made._sender = None
+        made._flags = None
+        made._release_flags = 1
+        received.append(made)
+    return received
 
 
 def detach(request: InferenceRequest) -> None:

@@ -29,7 +29,7 @@ class InferenceResponse:
     ) -> None:
         self._output_tensors = output_tensors[:] if type(output_tensors) is list else _listed(output_tensors)
         for given in self._output_tensors:
-            if not isinstance(given, Tensor):
+            if type(given) is not Tensor and not isinstance(given, Tensor):
                 _refuse(given)
         if error is not None and not isinstance(error, TritonError):
             raise _unfit(f"error={error!r}")
@@ -78,14 +78,16 @@ def as_sdk(response: InferenceResponse) -> Response:
     """Give what the SDK sends for a response."""
     if response._error is not None:
         return Response(error=pb_error.as_sdk(response._error))
-    outputs = {output._name: value(output) for output in response._output_tensors}
+    outputs = {}
+    for output in response._output_tensors:
+        outputs[output._name] = output._array if output._source is None else value(output)
     return Response(outputs, None, response._parameters)
 
 
 def received(response: InferResponse) -> InferenceResponse:
     """Give what a called model answered."""
     made = InferenceResponse.__new__(InferenceResponse)
-    made._output_tensors = [tensor.received(output) for output in response.values()]
+    made._output_tensors = [tensor.received(name, response[name]) for name in response]
     made._error = None
     made._parameters = response.parameters
     return made

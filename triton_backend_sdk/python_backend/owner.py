@@ -67,24 +67,25 @@ class PythonModel:
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """Say that this thread runs the model's code."""
-        before, _here.owner = _here.owner, self
+        before, here.owner = here.owner, self
         try:
             yield
         finally:
-            _here.owner = before
+            here.owner = before
 
 
 class _Here(threading.local):
     owner: PythonModel | None = None
 
 
-_here = _Here()
+#: What :meth:`PythonModel.active` sets, for where a function call is too slow.
+here = _Here()
 _owners: weakref.WeakSet[PythonModel] = weakref.WeakSet()
 
 
 def enter(owner: PythonModel | None) -> PythonModel | None:
     """Say whose code this thread runs from now on, and give whose it was: ``active``, faster."""
-    before, _here.owner = _here.owner, owner
+    before, here.owner = here.owner, owner
     return before
 
 
@@ -93,8 +94,8 @@ def current() -> PythonModel:
 
     :raises TritonModelException: there is none, or there are several.
     """
-    if _here.owner is not None:
-        return _here.owner
+    if here.owner is not None:
+        return here.owner
     found = list(_owners)
     if len(found) == 1:
         return found[0]

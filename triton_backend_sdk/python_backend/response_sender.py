@@ -36,6 +36,11 @@ class InferenceResponseSender:
 
     def send(self, response: InferenceResponse | None = None, flags: int = 0) -> None:
         """Send a response, or the final flag, or both."""
+        if self._decoupled and flags == 0 and type(response) is InferenceResponse and not self._closed:
+            # Most responses of a stream: nothing must happen once, so no lock.
+            self._count = 1
+            self._give(self.attach(), response, False)
+            return
         if flags not in (0, _FINAL):
             raise TritonModelException("Unable to send response. Unsupported flag provided.")
         if response is None and flags == 0:
@@ -56,7 +61,10 @@ class InferenceResponseSender:
             if self._decoupled:
                 sender.close()
             return
-        final = flags == _FINAL or (first and not self._decoupled)
+        self._give(sender, response, flags == _FINAL or (first and not self._decoupled))
+
+    @staticmethod
+    def _give(sender: ResponseSender, response: InferenceResponse, final: bool) -> None:
         try:
             sender.send(as_sdk(response), final)
         except TritonError as error:

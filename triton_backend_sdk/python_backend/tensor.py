@@ -142,13 +142,16 @@ class Tensor:
         return array
 
 
-def received(source: SDKTensor, private: bool = False) -> Tensor:
+_new = Tensor.__new__
+
+
+def received(name: str, source: SDKTensor, private: bool = False) -> Tensor:
     """Give the tensor of an input, or of a called model's output.
 
     :param private: it is copied when it is looked at, if it is not the model's own.
     """
-    tensor = Tensor.__new__(Tensor)
-    tensor._name = source.name
+    tensor = _new(Tensor)
+    tensor._name = name
     tensor._source = source
     tensor._array = None
     tensor._dtype = 0
