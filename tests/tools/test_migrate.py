@@ -7,8 +7,9 @@ import textwrap
 import numpy as np
 import pytest
 
+from triton_backend_sdk.python_backend import utils_module
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.migrate import examine, locate
+from triton_backend_sdk.tools.migrate import examine, locate, names
 from triton_backend_sdk.tools.migrate.calls import BROKEN, LOOK, NOTE, STOCK
 
 PLAIN = """
@@ -242,7 +243,7 @@ def test_its_own_modules_are_looked_at(report):
                 "for r in requests:\n    x = pb_utils.get_input_tensor_by_name(r, 'IN').as_numpy()\n    x[0] = 1"
             ),
             NOTE,
-            "it may write into an input",
+            "its inputs are copied for it",
             "",
         ),
     ],
@@ -254,6 +255,15 @@ def test_findings(report, source, level, reason, mend):
     assert reason in finding.reason
     assert mend in finding.mend
     assert finding.line > 0
+
+
+def test_the_names_are_those_of_the_module():
+    module = utils_module.build(None)
+
+    assert {name for name in vars(module) if not name.startswith("_")} == names.EVERY
+    for name, members in names.CLASSES.items():
+        cls = getattr(module, name)
+        assert [member for member in members if not hasattr(cls, member)] == [], name
 
 
 def test_what_is_bound_to_a_thread_in_execute_alone_is_fine(report):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from triton_backend_sdk.python_backend import writes
 from triton_backend_sdk.tools.migrate import names
 from triton_backend_sdk.tools.migrate.arrays import writes_into
 from triton_backend_sdk.tools.migrate.calls import (
@@ -46,10 +47,18 @@ def check_code(inventory: Inventory) -> Iterator[Finding]:
         for finding in (*_names(source, kinds), *_calls(source), *_environment(source), *_numpy(source)):
             line = finding.line
             yield Finding(finding.level, finding.reason, finding.mend, source.path, line)
-        for line in sorted(written_arrays(source, kinds).values()):
-            reason = "it may write into an input: that is a private copy then, as on the stock backend"
-            yield Finding(NOTE, reason, "", source.path, line)
+    yield from _copies(inventory)
     yield from _python_loops(inventory)
+
+
+def _copies(inventory: Inventory) -> Iterator[Finding]:
+    """Say what the backend itself will find, which then copies the model's inputs."""
+    if inventory.found.parameter(writes.PARAMETER) is not None:
+        return
+    found = writes.find(str(source.path) for source in inventory.sources)
+    if found is not None:
+        reason = f"its inputs are copied for it, as on the stock backend: this line {found.what}"
+        yield Finding(NOTE, reason, "", Path(found.file), found.line)
 
 
 def written_arrays(source: Source, kinds: Kinds) -> dict[ast.AST, int]:

@@ -15,13 +15,12 @@ CLASSES: dict[str, frozenset[str]] = {
     name: frozenset(members.split())
     for name, members in {
         "InferenceRequest": """inputs request_id correlation_id flags set_flags timeout parameters trace exec
-            async_exec requested_output_names get_response_sender is_cancelled set_release_flags
-            model_name model_version preferred_memory""",
+            async_exec requested_output_names get_response_sender is_cancelled set_release_flags""",
         "InferenceResponse": "output_tensors has_error error parameters",
         "InferenceResponseSender": "send is_cancelled",
         "InferenceTrace": "get_context",
-        "Logger": "log log_info log_warn log_error log_verbose INFO WARNING ERROR VERBOSE",
-        "LogLevel": "INFO WARNING ERROR VERBOSE",
+        "Logger": "log log_info log_warn log_error log_verbose INFO WARNING ERROR VERBOSE LogLevel",
+        "MemoryType": "TRITONSERVER_MEMORY_GPU TRITONSERVER_MEMORY_CPU",
         "Metric": "increment set observe value",
         "MetricFamily": "Metric COUNTER GAUGE HISTOGRAM",
         "MetricKind": "COUNTER GAUGE HISTOGRAM",
@@ -54,7 +53,10 @@ CONSTANTS = words(
 #: What the stock backend's module holds besides, for its own use.
 INTERNAL = frozenset(["shared_memory"])
 
-EVERY = frozenset(CLASSES) | FUNCTIONS | CONSTANTS
+#: What it imports itself, which some models take from there.
+IMPORTED = frozenset(["json", "np", "struct"])
+
+EVERY = frozenset(CLASSES) | FUNCTIONS | CONSTANTS | IMPORTED
 
 #: Call to the kind of what it gives. A MadeTensor is one that the model made, a Tensor one that it got.
 CALLS = {
