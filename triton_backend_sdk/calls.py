@@ -63,6 +63,10 @@ class Call:
         """Say whether :meth:`result` would return, or raise, at once."""
         raise NotImplementedError
 
+    def detach(self) -> None:
+        """Let the call go its way to the end: nothing cancels it any more, not even dropping it."""
+        raise NotImplementedError
+
     def cancel(self) -> None:
         """Ask the model to stop, and wait no longer. See TRITONSERVER_InferenceRequestCancel."""
         raise NotImplementedError
@@ -93,6 +97,10 @@ class Stream:
 
     def done(self) -> bool:
         """Say whether the last response has come, or the call was cancelled."""
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Let the call go its way to the end: nothing cancels it any more, not even dropping it."""
         raise NotImplementedError
 
     def ended_bare(self) -> bool:

@@ -83,6 +83,33 @@ def test_a_call_may_wait_where_a_loop_runs(acting):
     assert caller.infer(ONES)["OUT"].tolist() == [2, 2, 2]
 
 
+def test_a_detached_call_goes_to_its_end(acting):
+    caller, target = acting(
+        """
+        def act(server, target, request):
+            for begin in server.start, server.stream:
+                call = begin(target, {"IN": np.ones(3, np.float32)})
+                call.detach()
+                call.cancel()
+                del call
+            call = server.start(target, request)
+            call.detach()
+            return call.result()["OUT"].numpy()
+        """,
+        """
+        import time
+        seen = []
+        @hookimpl
+        def execute(requests):
+            time.sleep(0.02)
+            seen.extend(request.is_cancelled() for request in requests)
+            return [Response({"OUT": request["IN"]}) for request in requests]
+        """,
+    )
+    assert caller.infer(ONES)["OUT"].tolist() == [1]
+    assert target.module.seen == [False] * 3
+
+
 def test_a_circle_is_refused_before_the_call_is_sent(acting):
     caller, _ = acting(
         """

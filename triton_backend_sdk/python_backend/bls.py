@@ -72,6 +72,7 @@ def call_async(
         refused: asyncio.Future[Any] = loop.create_future()
         refused.set_result(_failed(owner, target, error))
         return refused
+    begun.detach()  # as in the stock backend, where a thread makes the call to its end
     return loop.create_task(_arrival(owner, target, begun))
 
 

@@ -18,7 +18,7 @@ class ResponseIterator:
     """Gives each response as it comes; once all are there it can be iterated again, from the first.
 
     Where the called model ends with a flag of its own the last response is empty. Dropping the iterator
-    cancels the call.
+    half-way cancels the call.
     """
 
     __slots__ = ("__weakref__", "_at", "_failed", "_lock", "_seen", "_stream")
@@ -39,6 +39,11 @@ class ResponseIterator:
         #: How many of those seen are given.
         self._at = 0
         self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        stream = getattr(self, "_stream", None)  # not there where __init__ raised
+        if stream is not None and not self._seen:
+            stream.detach()  # whoever takes no response at all wants what the called model does
 
     def __iter__(self) -> ResponseIterator:
         if self._stream is None and self._at >= len(self._seen):

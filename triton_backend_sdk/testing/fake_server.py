@@ -138,6 +138,9 @@ class FakeCall(Call):
         """See :meth:`Call.done`."""
         return True
 
+    def detach(self) -> None:
+        """See :meth:`Call.detach`; nothing is under way."""
+
     def cancel(self) -> None:
         """See :meth:`Call.cancel`."""
         self._cancelled = True
@@ -170,6 +173,9 @@ class FakeStream(Stream):
     def done(self) -> bool:
         """See :meth:`Stream.done`."""
         return self._done
+
+    def detach(self) -> None:
+        """See :meth:`Stream.detach`; nothing is under way."""
 
     def ended_bare(self) -> bool:
         """See :meth:`Stream.ended_bare`: a generator's end comes after its last response."""

@@ -206,7 +206,7 @@ void tb_call_settle(tb_call* call)
 void tb_call_cancel(tb_call* call)
 {
   pthread_mutex_lock(&call->lock);
-  if (!call->final && !call->cancelled && call->sent) {
+  if (!call->final && !call->cancelled && call->sent && !call->detached) {
     call->cancelled = true;
     bool sent = atomic_load(&call->refs) > 1;  // Triton cancels nothing that it was not given
     if (sent) tb_check(TRITONSERVER_InferenceRequestCancel(call->request), "cancelling a call");

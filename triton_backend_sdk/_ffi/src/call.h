@@ -68,6 +68,7 @@ typedef struct tb_call {
   bool sent, released, final, cancelled;
   bool abandoned;  // Python is not interested any more
   bool lost;       // a response found no memory
+  bool detached;   // nothing cancels it any more
   tb_result *first, *last;
   uint32_t count;  // of results that nobody has taken
   bool plain;      // one response is wanted, so only the final flag wakes

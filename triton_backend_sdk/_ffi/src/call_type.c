@@ -175,6 +175,15 @@ static PyObject* stream_ended_bare(call_object* self, PyObject* unused)
   return PyBool_FromLong(bare);
 }
 
+static PyObject* call_detach(call_object* self, PyObject* unused)
+{
+  (void)unused;
+  pthread_mutex_lock(&self->call->lock);
+  self->call->detached = true;
+  pthread_mutex_unlock(&self->call->lock);
+  Py_RETURN_NONE;
+}
+
 static PyObject* call_done(call_object* self, PyObject* unused)
 {
   (void)unused;
@@ -250,7 +259,7 @@ static PyObject* call_parent_cancelled(call_object* self, PyObject* unused)
 }
 
 #define SHARED \
-  {"done", (PyCFunction)call_done, METH_NOARGS, NULL}, {"_arm", (PyCFunction)call_arm, METH_VARARGS, NULL}, \
+  {"done", (PyCFunction)call_done, METH_NOARGS, NULL}, {"detach", (PyCFunction)call_detach, METH_NOARGS, NULL}, {"_arm", (PyCFunction)call_arm, METH_VARARGS, NULL}, \
     {"_disarm", (PyCFunction)call_disarm, METH_NOARGS, NULL}, {"_poll", (PyCFunction)call_poll, METH_NOARGS, NULL}, {"_watch", (PyCFunction)call_watch, METH_NOARGS, NULL}, \
     {"_parent_cancelled", (PyCFunction)call_parent_cancelled, METH_NOARGS, NULL}
 
