@@ -75,7 +75,9 @@ def test_calls_under_way_need_no_threads(serve_model):
         parameters={"slow": slow.name},
     )
     started = threading.active_count()
-    assert served.infer({"IN": np.zeros(1, np.float32)})["OUT"][0] <= 1  # the callee's own, at its first request
+    assert (
+        served.infer({"IN": np.zeros(1, np.float32)})["OUT"][0] <= 1
+    )  # the callee's own, at its first request
     assert threading.active_count() <= started + 3
 
 
