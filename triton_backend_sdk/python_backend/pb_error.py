@@ -43,8 +43,6 @@ _SDK = str(Path(__file__).parent.parent) + "/"
 _IMPORTS = frozenset(
     f"{_SDK}python_backend/{name}.py" for name in ("scope", "module_loaders", "module_search", "facade")
 )
-#: Those of an import are left out.
-_IMPORTS = tuple(f"{_SDK}python_backend/{name}.py" for name in ("scope", "module_loaders"))
 
 
 class TritonModelException(Exception):  # noqa: N818  the stock backend's name
