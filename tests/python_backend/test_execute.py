@@ -278,3 +278,71 @@ def test_an_import_that_fails_is_told_with_pythons_frames(serve_model):
     assert names[-2:] == ["_find_and_load", "execute"]
     assert not {"import_module", "_gcd_import"} & set(names)
     assert (told[0], told[-1]) == ("bad.py(1): <module>", "model.py(6): execute")
+
+
+@pytest.mark.parametrize(
+    ("exception", "message"),
+    [
+        ("ValueError()", "ValueError: <EMPTY MESSAGE>\n\nAt:\n"),
+        ("Unspeakable()", "Unspeakable: <MESSAGE UNAVAILABLE DUE TO ANOTHER EXCEPTION>\n\nAt:\n"),
+    ],
+)
+def test_an_exception_without_text(serve_model, exception, message):
+    served = serve_model(
+        f"""
+        class Unspeakable(Exception):
+            def __str__(self):
+                raise ValueError("no text")
+
+        class TritonPythonModel:
+            def execute(self, requests):
+                raise {exception}
+        """
+    )
+    with pytest.raises(InternalError) as raised:
+        served.infer(FLOATS)
+    assert message in raised.value.message
+    ending = "\n\nMESSAGE UNAVAILABLE DUE TO EXCEPTION: ValueError: no text\n\nAt:\n"
+    assert (ending in raised.value.message) == (exception == "Unspeakable()")
+
+
+ITERATIVE = """
+sequence_batching {
+  iterative_sequence: true
+  control_input { name: "START" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [ 0, 1 ] } }
+}
+"""
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_request_is_executed_again(serve_model, decoupled, early):
+    served = serve_model(
+        f"""
+        class TritonPythonModel:
+            def initialize(self, args):
+                self.count = 0
+
+            def execute(self, requests):
+                [request] = requests
+                self.count += 1
+                response = pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.float32([self.count]))])
+                if {early}:
+                    request.get_response_sender()
+                if self.count < 3:
+                    if {decoupled}:
+                        request.get_response_sender().send(response)
+                    request.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+                    return None if {decoupled} else [None]
+                if {decoupled}:
+                    request.get_response_sender().send(response, 1)
+                    return None
+                return [response]
+        """,
+        decoupled=decoupled,
+        extra=ITERATIVE,
+    )
+    found = [
+        float(response["OUT"][0]) for response in served.stream(FLOATS, correlation_id=7, sequence_start=True)
+    ]
+    assert found == ([1, 2, 3] if decoupled else [3])

@@ -20,7 +20,7 @@ from triton_backend_sdk.python_backend.infer_request import (
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
 from triton_backend_sdk.python_backend.owner import PythonModel, here
 from triton_backend_sdk.python_backend.pb_error import TritonModelException, told
-from triton_backend_sdk.python_backend.tensor import is_view
+from triton_backend_sdk.python_backend.tensor import Tensor, is_view
 from triton_backend_sdk.python_backend.writes import PARAMETER
 
 _FINAL = 1
@@ -29,8 +29,8 @@ _ALL = 1  # TRITONSERVER_REQUEST_RELEASE_ALL
 _REFUSED = re.compile(r"read-?only|not writeable|not writable|WRITEABLE")
 #: Of a request that only ``received`` and a loop's variable hold, and the call of getrefcount.
 _REQUEST_REFERENCES = 3
-#: Of an array that only its Tensor holds, and the call of getrefcount.
-_ARRAY_REFERENCES = 2
+#: Of an array that only its Tensor and a variable hold, and the call of getrefcount.
+_ARRAY_REFERENCES = 3
 
 
 class Execution:
@@ -129,9 +129,7 @@ class Execution:
                 f"Python model '{self._owner.name}' is using the decoupled mode and the execute function "
                 "must return None."
             )
-        for request in received:
-            request.get_response_sender()  # that of a request which the model keeps for later, too
-        return [None] * len(received)
+        return [_streamed(request) for request in received]
 
     def _answered(self, received: list[InferenceRequest], result: Any) -> list[Any]:
         if result is None:
@@ -191,27 +189,26 @@ class Execution:
     def _let_go(self, received: list[InferenceRequest], answer: list[Any]) -> None:
         """Take Triton's requests from a model that keeps its own: Triton waits for them when it unloads."""
         all_kept = getrefcount(received) > _REQUEST_REFERENCES
-        kept = []
         for request in received:
-            if all_kept or getrefcount(request) > _REQUEST_REFERENCES:
-                kept.append(request)
             for tensor in request._inputs or ():
-                if is_view(tensor) and getrefcount(tensor._array) > _ARRAY_REFERENCES:
-                    self._look_who_keeps(tensor._array, answer)
-        for request in kept:
-            if request._sender is None or request._sender.is_answered():
+                if tensor._source is not None and is_view(tensor):
+                    self._look_who_keeps(tensor, answer)
+            kept = all_kept or getrefcount(request) > _REQUEST_REFERENCES
+            if kept and (request._sender is None or request._sender.is_answered()):
                 detach(request)
 
-    def _look_who_keeps(self, array: Any, answer: list[Any]) -> None:
+    def _look_who_keeps(self, tensor: Tensor, answer: list[Any]) -> None:
+        owner, array = self._owner, tensor._array
+        if owner.private_inputs or PARAMETER in owner.model.parameters:
+            return
+        if (references := getrefcount(array)) <= _ARRAY_REFERENCES:
+            return
         sent = sum(
             output is array or getattr(output, "base", None) is array
             for response in answer
             for output in (getattr(response, "outputs", None) or {}).values()
         )
-        # One more is the argument of this function.
-        owner = self._owner
-        decided = owner.private_inputs or PARAMETER in owner.model.parameters
-        if not decided and getrefcount(array) > _ARRAY_REFERENCES + 1 + sent:
+        if references > _ARRAY_REFERENCES + sent:
             self._make_private("it keeps an array of an input after execute")
 
 
@@ -249,9 +246,23 @@ def _answer(request: InferenceRequest, item: Any) -> Any:
     return as_sdk(item)
 
 
+def _streamed(request: InferenceRequest) -> Any:
+    if request._release_flags == RELEASE_RESCHEDULE:
+        return _rescheduled(request)
+    request.get_response_sender()  # that of a request which the model keeps for later, too
+    return None
+
+
+def _rescheduled(request: InferenceRequest) -> Any:
+    if request._sender is None or not request._sender.is_attached():
+        return Response(reschedule=True)
+    request._sender.reschedule()
+    return None
+
+
 def _no_response(request: InferenceRequest) -> Any:
     if request._release_flags == RELEASE_RESCHEDULE:
-        return Response(reschedule=True)
+        return _rescheduled(request)
     if request._sender is not None:
         request._sender.attach()
         return None

@@ -17,6 +17,9 @@ class Foreign:
 
     __slots__ = ("_given", "_taken", "memory_type")
 
+    #: An array of it is the model's own.
+    readonly = False
+
     def __init__(self, given: Any) -> None:
         self._given = given
         self._taken = False

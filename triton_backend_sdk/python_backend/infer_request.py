@@ -95,7 +95,7 @@ class InferenceRequest:
             return int(self._request.flags)
         return self._flags
 
-    def set_flags(self, flags: int) -> None:
+    def set_flags(self, flags: int, /) -> None:
         """Set the flags."""
         made_request.check_flags(flags)
         self._flags = flags
@@ -157,7 +157,7 @@ class InferenceRequest:
         """Tell whether the client no longer waits."""
         return self._request is not None and self._request.is_cancelled()
 
-    def set_release_flags(self, flags: int) -> None:
+    def set_release_flags(self, flags: int, /) -> None:
         """Say what becomes of the request after execute: ALL, or RESCHEDULE."""
         made_request.check_flags(flags)
         self._release_flags = flags

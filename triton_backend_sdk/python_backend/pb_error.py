@@ -116,32 +116,33 @@ def text(function: str, argument: str, value: Any) -> str:
 
 def told(error: BaseException) -> str:
     """Describe an exception as the stock backend does: type, text, the model's frames, innermost first."""
+    ending = ""
     try:
-        said = str(error)
-    except Exception:
+        said = str(error) or "<EMPTY MESSAGE>"
+    except Exception as other:
         said = "<MESSAGE UNAVAILABLE DUE TO ANOTHER EXCEPTION>"
+        ending = f"\n\nMESSAGE UNAVAILABLE DUE TO EXCEPTION: {told(other)}"
     lines = [f"{type(error).__name__}: {said}"]
     if frames := _frames(error):
         lines += ["", "At:", *frames, ""]
-    return "\n".join(lines)
+    return "\n".join(lines) + ending
 
 
 def _frames(error: BaseException) -> list[str]:
-    links = list(traceback.walk_tb(error.__traceback__))
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     # What raised it may be a function of the utils: the model's frames are those that called it.
-    while links and _is_of_the_sdk(links[-1][0]):
-        links.pop()
+    while frames and _is_of_the_sdk(frames[-1]):
+        frames.pop()
     found: list[str] = []
-    frame, line = links[-1] if links else (None, 0)
+    frame = frames[-1] if frames else None
     # By who called whom, as pybind11 does: a coroutine was called by nobody.
     while frame is not None and (_is_an_import(frame) or not _is_of_the_sdk(frame)):
         if _is_an_import(frame):
             while found and found[-1].endswith((": _gcd_import", ": import_module")):
                 found.pop()  # a plain import has neither
         else:
-            found.append(f"  {frame.f_code.co_filename}({line}): {frame.f_code.co_name}")
+            found.append(f"  {frame.f_code.co_filename}({frame.f_lineno}): {frame.f_code.co_name}")
         frame = frame.f_back
-        line = frame.f_lineno if frame is not None else 0
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from triton_backend_sdk import InternalError, Request, ResponseSender, TritonError
+from triton_backend_sdk import InternalError, Request, Response, ResponseSender, TritonError
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
 from triton_backend_sdk.python_backend.pb_error import TritonModelException
 
@@ -114,9 +114,19 @@ class InferenceResponseSender:
         if self._sdk is not None and not self._sdk.closed:
             self._sdk.send(InternalError(message), final=True)
 
+    def reschedule(self) -> None:
+        """Have Triton execute the request again, unless it has its last response."""
+        self.close()
+        if self._sdk is not None and not self._sdk.closed:
+            self._sdk.send(Response(reschedule=True))
+
     def is_answered(self) -> bool:
         """Tell whether the request has its last response, by this or by what execute returned."""
         return self._closed if self._sdk is None else self._sdk.closed
+
+    def is_attached(self) -> bool:
+        """Tell whether it has the SDK's sender."""
+        return self._sdk is not None
 
     def is_untouched(self) -> bool:
         """Tell whether nothing was sent."""

@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 #: Bytes up to which an input is copied rather than viewed: the copy costs less than what keeps a view.
 SMALL = 4096
 _BYTES = DataType.BYTES.c_value
-#: NumPy's dtypes by the numbers of Triton's.
-_NUMBERS = {
-    np.dtype(dtype.numpy_name): dtype.c_value for dtype in DataType if dtype.dlpack and dtype.value != "BF16"
-}
+#: Triton's numbers of datatypes by NumPy's, which are quicker to look up than dtypes.
+_NUMBERS = {np.dtype(code).num: DataType.of(np.dtype(code)).c_value for code in "?bBhHiIlLqQefd"}
 
 
 class Tensor:
@@ -52,7 +50,8 @@ class Tensor:
         if not name:
             raise TritonModelException("Tensor name cannot be an empty string.")
         self._name = name
-        self._dtype = number = _NUMBERS.get(array.dtype) or _rarer(array.dtype)
+        dtype = array.dtype
+        self._dtype = number = (_NUMBERS.get(dtype.num) if dtype.isnative else None) or _rarer(dtype)
         self._array = array if array.flags.c_contiguous else np.ascontiguousarray(array)
         self._source = array.astype(object) if number == _BYTES else None
 
@@ -74,7 +73,7 @@ class Tensor:
             return self._dtype
         source = self._source
         if source is None:
-            return _NUMBERS.get(self._array.dtype) or _rarer(self._array.dtype)
+            return _NUMBERS.get(self._array.dtype.num) or _rarer(self._array.dtype)
         return source.dtype.c_value  # type: ignore[no-any-return]
 
     def shape(self) -> list[int]:
@@ -93,7 +92,7 @@ class Tensor:
         if not name:
             raise TritonModelException("Tensor name cannot be an empty string.")
         check_speaks(tensor)
-        made = received_as(name, Foreign(tensor))
+        made = received(name, Foreign(tensor))
         if made.is_cpu():
             _look(made, tensor)
         return made
@@ -122,20 +121,21 @@ class Tensor:
 
     def _open(self) -> Any:
         source = self._source
-        if source.memory_type is MemoryType.GPU:
-            raise TritonModelException("Tensor is stored in GPU and cannot be converted to NumPy.")
         try:
             array = source.numpy()
         except TritonError as error:
+            if source.memory_type is MemoryType.GPU:
+                message = "Tensor is stored in GPU and cannot be converted to NumPy."
+                raise TritonModelException(message) from None
             if source.dtype is not DataType.BF16:
                 raise TritonModelException(error.message) from None
             raise TritonModelException(
                 "Tensor dtype is BF16 and cannot be converted to NumPy without the package ml_dtypes: pip "
                 "install ml_dtypes, or use to_dlpack() and from_dlpack() instead."
             ) from None
-        if array.dtype == object:
+        if array.dtype.hasobject:
             self._dtype = _BYTES
-        elif (self._private or array.nbytes <= SMALL) and not array.flags.writeable:
+        elif (self._private or array.nbytes <= SMALL) and source.readonly:
             array = array.copy()
             self._source = None
         self._array = array
@@ -145,8 +145,8 @@ class Tensor:
 _new = Tensor.__new__
 
 
-def received(name: str, source: SDKTensor, private: bool = False) -> Tensor:
-    """Give the tensor of an input, or of a called model's output.
+def received(name: str, source: SDKTensor | Foreign, private: bool = False) -> Tensor:
+    """Give the tensor of an input, of a called model's output, or of what speaks DLPack.
 
     :param private: it is copied when it is looked at, if it is not the model's own.
     """
@@ -156,17 +156,6 @@ def received(name: str, source: SDKTensor, private: bool = False) -> Tensor:
     tensor._array = None
     tensor._dtype = 0
     tensor._private = private
-    return tensor
-
-
-def received_as(name: str, source: Any) -> Tensor:
-    """Give a tensor of another name than its source's."""
-    tensor = Tensor.__new__(Tensor)
-    tensor._name = name
-    tensor._source = source
-    tensor._array = None
-    tensor._dtype = 0
-    tensor._private = True
     return tensor
 
 
@@ -208,7 +197,7 @@ def _look(tensor: Tensor, given: Any) -> None:
                 "NumPy cannot read the DLPack capsule: give from_dlpack the object that it was made of"
             ) from None
         return
-    number = _NUMBERS.get(array.dtype)
+    number = _NUMBERS.get(array.dtype.num)
     if number is None:
         raise TritonModelException(f"{array.dtype} is no datatype of Triton's.")
     tensor._array, tensor._dtype = array, number

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from triton_backend_sdk.python_backend import (
     arguments,
@@ -45,6 +49,10 @@ PARTS: tuple[Any, ...] = (
     arguments,
 )
 
+_PACKAGE = __name__.rpartition(".")[0]
+#: Where the stock backend has its classes: most are written in C++.
+_PYTHON, _CPP = "triton_python_backend_utils", "c_python_backend_utils"
+
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START = 1
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END = 2
 TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
@@ -62,6 +70,10 @@ def build(owner: PythonModel | None) -> ModuleType:
     space.update((name, value) for name, value in globals().items() if name.startswith("TRITONSERVER_"))
     for part in PARTS:
         space.update(part.names(owner))
+    for name, value in space.items():
+        if isinstance(value, type) and value.__module__.startswith(_PACKAGE):
+            value.__module__ = _PYTHON if name == "ModelConfig" else _CPP  # clients see it in messages
+    space.update(np=np, json=json, struct=struct)  # the stock module has these too, and models use them
     if owner is not None:
         owner.utils = module
         owner.request_class = module.InferenceRequest
