@@ -89,6 +89,32 @@ def test_a_stream(host):
     assert responses.finals == 1
 
 
+COUNTS = """
+import triton_python_backend_utils as pb_utils
+import numpy as np
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        call = pb_utils.InferenceRequest(model_name="other", requested_output_names=[], inputs=request.inputs())
+        told = [len(one.output_tensors()) for one in call.exec(decoupled=True)]
+        return pb_utils.InferenceResponse([pb_utils.Tensor("OUT", np.float32(told))])
+"""
+
+
+def test_a_function_s_stream_ends_as_a_models_does(host):
+    def several(inputs):
+        for _ in range(2):
+            yield {"OUT": inputs["IN"]}
+
+    one = host(COUNTS, models={"other": several})
+    assert one.execute(X)[0]["OUT"].tolist() == [1, 1, 0]
+    one.server.models["other"] = lambda inputs: {"OUT": inputs["IN"]}
+    assert one.execute(X)[0]["OUT"].tolist() == [1]
+
+
 def test_what_initialize_raises(host):
     with pytest.raises(InternalError, match="KeyError: 'weights'"):
         host("class TritonPythonModel:\n    def initialize(self, args):\n        args['weights']\n")

@@ -70,7 +70,7 @@ class FakeServer(Server):
             )
         responses = _responses(self.models[model], model, arrays, options.get("request_id", ""))
         if kind == Kind.STREAM:
-            return FakeStream(responses)
+            return FakeStream(responses, bare=self.is_decoupled(model))
         call = FakeCall(model, list(responses))
         return call.result() if kind == Kind.INFER else call
 
@@ -153,10 +153,10 @@ class FakeCall(Call):
 class FakeStream(Stream):
     """See :class:`Stream`; the model's function runs on as it is iterated."""
 
-    __slots__ = ("_done", "_outcomes")
+    __slots__ = ("_bare", "_done", "_outcomes")
 
-    def __init__(self, outcomes: Iterator[InferResponse | Exception]) -> None:
-        self._outcomes, self._done = outcomes, False
+    def __init__(self, outcomes: Iterator[InferResponse | Exception], *, bare: bool = True) -> None:
+        self._outcomes, self._done, self._bare = outcomes, False, bare
 
     def __next__(self) -> InferResponse:
         for outcome in self._outcomes if not self._done else ():
@@ -179,7 +179,7 @@ class FakeStream(Stream):
 
     def ended_bare(self) -> bool:
         """See :meth:`Stream.ended_bare`: a generator's end comes after its last response."""
-        return self._done
+        return self._done and self._bare
 
     def cancel(self, *, drain: bool = False) -> None:
         """See :meth:`Stream.cancel`; a function hears nothing of it."""
