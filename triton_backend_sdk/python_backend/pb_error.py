@@ -121,7 +121,7 @@ def told(error: BaseException) -> str:
         said = str(error) or "<EMPTY MESSAGE>"
     except Exception as other:
         said = "<MESSAGE UNAVAILABLE DUE TO ANOTHER EXCEPTION>"
-        ending = f"\n\nMESSAGE UNAVAILABLE DUE TO EXCEPTION: {told(other)}"
+        ending = f"\nMESSAGE UNAVAILABLE DUE TO EXCEPTION: {told(other)}"
     lines = [f"{type(error).__name__}: {said}"]
     if frames := _frames(error):
         lines += ["", "At:", *frames, ""]

@@ -1,0 +1,6 @@
+import sys
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        sys.exit("over")

@@ -1,0 +1,2 @@
+WORD = "name of one"
+calls = 0

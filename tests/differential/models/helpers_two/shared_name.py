@@ -1,0 +1,2 @@
+WORD = "name of two"
+calls = 0

@@ -1,0 +1,5 @@
+import circle_b
+
+
+def both():
+    return circle_b.name(), "a"

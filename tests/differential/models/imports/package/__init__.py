@@ -1,0 +1,3 @@
+"""A package."""
+
+WORD = "package of imports"

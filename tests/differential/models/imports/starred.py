@@ -1,0 +1,2 @@
+STAR = "star"
+_HIDDEN = 1

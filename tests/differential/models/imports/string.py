@@ -1,0 +1,1 @@
+ascii = "not the standard one"

@@ -1,0 +1,3 @@
+def spoil(array):
+    view = array[1:]
+    view *= 2

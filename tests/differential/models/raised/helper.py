@@ -1,0 +1,6 @@
+def fails():
+    inner()
+
+
+def inner():
+    raise RuntimeError("from the helper")
