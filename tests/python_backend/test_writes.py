@@ -15,6 +15,7 @@ LARGE = {"IN": np.arange(10_000, dtype=np.float32)}
 FRAME = """
 class TritonPythonModel:
     def execute(self, requests):
+        responses = []
         for request in requests:
             tensor = pb_utils.get_input_tensor_by_name(request, "IN")
             x = tensor.as_numpy()
@@ -95,9 +96,16 @@ KEEPS = [
     "self.total = [x]",
     "self.pool.submit(work, x)",
     "self.sums += [x]",
+    "self.tensor = tensor",
+    "self.inputs = request.inputs()",
+    "self.last = pb_utils.InferenceResponse([pb_utils.Tensor('OUT', x)])",
+    "self.later.append(lambda: x)",
 ]
 NEITHER = [
     "y = x * 2\ny += 1",
+    "out = pb_utils.Tensor('OUT', x)\nresponses += [pb_utils.InferenceResponse([out])]",
+    "tensors = request.inputs()\nnames = [t.name() for t in tensors]\nself.names = names",
+    "self.shape = tensor.shape()",
     "x = x + 1\nx += 1",
     "x = x.astype(np.float64)\nx /= 255",
     "y = x.copy()\ny[0] = 1",

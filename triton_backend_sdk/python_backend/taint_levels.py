@@ -86,6 +86,9 @@ _VIEW_ATTRIBUTES = frozenset(("T", "mT", "real", "imag", "flat", "base", "data")
 #: What gives a container of what it is given, or of the parts of an array.
 _HOLDING = frozenset(
     [
+        "Tensor",
+        "InferenceResponse",
+        "output_tensors",
         "list",
         "tuple",
         "dict",
@@ -129,6 +132,10 @@ _PUTTING_IN = frozenset(
 _UFUNCS = frozenset(["add", "subtract", "multiply", "divide", "true_divide", "power", "maximum", "minimum"])
 
 
+#: Where inputs come from.
+_SOURCES = {"as_numpy": ARRAY, "inputs": HOLDER, "get_input_tensor_by_name": HOLDER}
+
+
 class Levels:
     """Gives the level of expressions, and finds the calls among them that write."""
 
@@ -169,8 +176,11 @@ class Levels:
             return HOLDER if self._highest(_parts(node), env) else NONE
         if isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
             return self._comprehension(node, env)
-        for part in _parts(node):
-            self.level(part, dict(env) if isinstance(node, ast.Lambda) else env)
+        if isinstance(node, ast.Lambda):
+            names = (part for part in ast.walk(node.body) if isinstance(part, ast.Name))
+            self.level(node.body, dict(env))
+            return HOLDER if self._highest(names, env) else NONE
+        self._highest(_parts(node), env)
         return NONE  # such as arithmetic, which makes new arrays
 
     def _same(self, node: ast.expr, env: Env) -> int:
@@ -207,8 +217,8 @@ class Levels:
         named = {keyword.arg: self.level(keyword.value, env) for keyword in node.keywords}
         highest = max((*given, *named.values()), default=NONE)
         self._look_for_writes(node, name, owner, given, named)
-        if name == "as_numpy":
-            return ARRAY
+        if name in _SOURCES:
+            return _SOURCES[name]
         puts = name in _PUTTING_IN and (name != "add" or len(given) == 1)  # np.add is no set's
         if puts and isinstance(node.func, ast.Attribute) and highest:
             self.put(node.func.value, env)
