@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triton_backend_sdk.python_backend.owner import PythonModel
 
 _FINAL = 1  # TRITONSERVER_RESPONSE_COMPLETE_FINAL
+_CLOSED = "Unable to send response. Response sender has been closed."
 
 
 class InferenceResponseSender:
@@ -95,7 +96,7 @@ class InferenceResponseSender:
                         "sending a response."
                     )
             if self._closed:
-                raise TritonModelException("Unable to send response. Response sender has been closed.")
+                raise TritonModelException(_CLOSED)
             self._closed = flags == _FINAL
             self._count += 1
             return self._count == 1
@@ -103,10 +104,17 @@ class InferenceResponseSender:
     def attach(self) -> ResponseSender:
         """Take the SDK's sender: the request is answered by this one from now on."""
         if self._sdk is None:
-            assert self._request is not None
-            self._sdk = self._request.response_sender()
-            self._request = None
+            self._take()
+        assert self._sdk is not None
         return self._sdk
+
+    def _take(self) -> None:
+        with self._lock:  # a thread may send what execute leaves to it just as execute returns
+            if self._sdk is None:
+                if self._request is None:
+                    raise TritonModelException(_CLOSED)
+                self._sdk = self._request.response_sender()
+                self._request = None
 
     def fail(self, message: str) -> None:
         """Answer with an error what is not answered yet."""
