@@ -10,6 +10,7 @@ from sys import getrefcount
 from typing import Any
 
 from triton_backend_sdk import InternalError, Request, Response
+from triton_backend_sdk.python_backend import tensor as tensors
 from triton_backend_sdk.python_backend.coroutines import Coroutines
 from triton_backend_sdk.python_backend.infer_request import (
     RELEASE_RESCHEDULE,
@@ -18,6 +19,7 @@ from triton_backend_sdk.python_backend.infer_request import (
     receive,
 )
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
+from triton_backend_sdk.python_backend.kept import keeper
 from triton_backend_sdk.python_backend.owner import PythonModel, here
 from triton_backend_sdk.python_backend.pb_error import TritonModelException, told
 from triton_backend_sdk.python_backend.tensor import Tensor, is_view
@@ -27,10 +29,8 @@ _FINAL = 1
 _ALL = 1  # TRITONSERVER_REQUEST_RELEASE_ALL
 #: What NumPy and others say of an array that may not be written into.
 _REFUSED = re.compile(r"read-?only|not writeable|not writable|WRITEABLE")
-#: Of a request that only ``received`` and a loop's variable hold, and the call of getrefcount.
-_REQUEST_REFERENCES = 3
-#: Of an array that only its Tensor and a variable hold, and the call of getrefcount.
-_ARRAY_REFERENCES = 3
+#: Of a thing that only its list or Tensor and a variable hold, and the call of getrefcount.
+_REFERENCES = 3
 
 
 class Execution:
@@ -65,8 +65,6 @@ class Execution:
                 if not self._wrote(text) or owner.calls != calls or not _untouched(received):
                     raise InternalError(self._failed(received, text)) from None
                 answer = self._once_more(requests, received)
-            if not self._decoupled:
-                self._let_go(received, answer)
             return answer
         finally:
             here.owner = before
@@ -84,12 +82,19 @@ class Execution:
         execute = getattr(self._model, "execute", None)
         if execute is None:
             raise _Misuse(f"Python model {self._file()} does not implement `execute` method.")
-        result = execute(received)
+        given = received[:]  # the model may change its list
+        result = execute(given)
         if type(result) is not list and isinstance(result, Coroutine):
             if self._decoupled:
                 return self._start(received, result)
             result = self._loop().result(result)
-        return self._streamed(received, result) if self._decoupled else self._answered(received, result)
+        if self._decoupled:
+            answer = self._streamed(received, result)
+        else:
+            answer = self._answered(received, given, result)
+        del given, result
+        self._let_go(received, answer)
+        return answer
 
     def _file(self) -> str:
         cls = type(self._model)
@@ -109,6 +114,7 @@ class Execution:
         def done(error: BaseException | None) -> None:
             if error is not None:
                 self._end(kept, error)
+            self._let_go(kept, [])
             kept.clear()
 
         self._loop().start(coroutine, done)
@@ -131,15 +137,18 @@ class Execution:
             )
         return [_streamed(request) for request in received]
 
-    def _answered(self, received: list[InferenceRequest], result: Any) -> list[Any]:
+    def _answered(
+        self, received: list[InferenceRequest], given: list[InferenceRequest], result: Any
+    ) -> list[Any]:
         if result is None:
             result = [None] * len(received)
         if not isinstance(result, list):
             raise _Misuse(f"Expected a list in the execute return, found type '{type(result)}'.")
-        if len(result) != len(received):
+        if not len(result) == len(given) == len(received):
+            count = len(received) if len(result) == len(given) else len(given)
             raise _Misuse(
                 "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
-                f"InferenceRequest(s) size is:{len(received)}, and InferenceResponse(s) size "
+                f"InferenceRequest(s) size is:{count}, and InferenceResponse(s) size "
                 f"is:{len(result)}\n"
             )
         return [
@@ -157,12 +166,12 @@ class Execution:
         for request in received:
             if request._sender is not None:
                 request._sender.fail(message)
+            keeper.add(request, request._sender, detach)
         return message
 
     def _wrote(self, text: str) -> bool:
         """Tell whether a failure comes from a write into an input, and let there be no second."""
-        owner = self._owner
-        if owner.private_inputs or PARAMETER in owner.model.parameters or not _REFUSED.search(text):
+        if self._is_decided() or not _REFUSED.search(text):
             return False
         self._make_private(f"execute failed with '{text.splitlines()[0]}'")
         return True
@@ -180,6 +189,7 @@ class Execution:
         again = receive(self._owner.request_class, requests)
         for request, before in zip(again, failed, strict=True):
             request._sender = before._sender
+            keeper.add(before, before._sender, detach)
         failed[:] = again
         try:
             return self._answer(failed)
@@ -188,27 +198,40 @@ class Execution:
 
     def _let_go(self, received: list[InferenceRequest], answer: list[Any]) -> None:
         """Take Triton's requests from a model that keeps its own: Triton waits for them when it unloads."""
-        all_kept = getrefcount(received) > _REQUEST_REFERENCES
+        decided = self._is_decided()
         for request in received:
             for tensor in request._inputs or ():
-                if tensor._source is not None and is_view(tensor):
-                    self._look_who_keeps(tensor, answer)
-            kept = all_kept or getrefcount(request) > _REQUEST_REFERENCES
-            if kept and (request._sender is None or request._sender.is_answered()):
-                detach(request)
+                if tensor._source is not None:
+                    if getrefcount(tensor) > _REFERENCES:
+                        keeper.add(tensor, request._sender, tensors.detach)
+                    if not decided and is_view(tensor):
+                        self._look_who_keeps(tensor, request, answer)
+            if getrefcount(request) > _REFERENCES:
+                if not self._decoupled and (request._sender is None or request._sender.is_answered()):
+                    detach(request)
+                else:
+                    keeper.add(request, request._sender, detach)
 
-    def _look_who_keeps(self, tensor: Tensor, answer: list[Any]) -> None:
-        owner, array = self._owner, tensor._array
-        if owner.private_inputs or PARAMETER in owner.model.parameters:
+    def _look_who_keeps(self, tensor: Tensor, request: InferenceRequest, answer: list[Any]) -> None:
+        array = tensor._array
+        if (references := getrefcount(array)) <= _REFERENCES:
             return
-        if (references := getrefcount(array)) <= _ARRAY_REFERENCES:
+        if self._decoupled:
+            keeper.add(array, request._sender, self._is_kept)
             return
         sent = sum(
             output is array or getattr(output, "base", None) is array
             for response in answer
             for output in (getattr(response, "outputs", None) or {}).values()
         )
-        if references > _ARRAY_REFERENCES + sent:
+        if references > _REFERENCES + sent:
+            self._is_kept(array)
+
+    def _is_decided(self) -> bool:
+        return self._owner.private_inputs or PARAMETER in self._owner.model.parameters
+
+    def _is_kept(self, _array: Any) -> None:
+        if not self._is_decided():
             self._make_private("it keeps an array of an input after execute")
 
 

@@ -71,29 +71,25 @@ class InferenceRequest:
 
     def inputs(self) -> list[Tensor]:
         """Give the inputs."""
-        if self._inputs is None:
-            assert self._request is not None
-            private = self._owner is None or self._owner.private_inputs
-            request = self._request
-            self._inputs = [received(name, request[name], private) for name in request]
-        return self._inputs
+        return (self._inputs or opened(self))[:]
 
     def request_id(self) -> str:
         """Give the client's id, or ""."""
-        return self._made.rare.request_id if self._request is None else self._request.id
+        request = self._request  # which may go meanwhile: see kept.py
+        return self._made.rare.request_id if request is None else request.id
 
     def correlation_id(self) -> int | str:
         """Give the id of the sequence, or 0."""
-        if self._request is None:
-            return self._made.rare.correlation_id
-        return self._request.correlation_id
+        request = self._request
+        return self._made.rare.correlation_id if request is None else request.correlation_id
 
     def flags(self) -> int:
         """Give the flags of the sequence."""
-        if self._flags is None:
-            assert self._request is not None
-            return int(self._request.flags)
-        return self._flags
+        request, flags = self._request, self._flags
+        if flags is None:
+            assert request is not None
+            return int(request.flags)
+        return flags
 
     def set_flags(self, flags: int, /) -> None:
         """Set the flags."""
@@ -102,25 +98,27 @@ class InferenceRequest:
 
     def timeout(self) -> int:
         """Give the timeout in microseconds."""
-        return self._made.rare.timeout if self._request is None else self._request.timeout_us
+        request = self._request
+        return self._made.rare.timeout if request is None else request.timeout_us
 
     def parameters(self) -> str:
         """Give the parameters as JSON."""
-        if self._request is None:
+        request = self._request
+        if request is None:
             return self._made.parameters_text()
-        return json.dumps(self._request.parameters, separators=(",", ":"), ensure_ascii=False)
+        return json.dumps(request.parameters, separators=(",", ":"), ensure_ascii=False)
 
     def requested_output_names(self) -> set[str]:
         """Give the names of the outputs that are asked for."""
-        if self._request is None:
-            return set(self._made.outputs)
-        return set(self._request.requested_outputs)
+        request = self._request
+        return set(self._made.outputs if request is None else request.requested_outputs)
 
     def trace(self) -> InferenceTrace:
         """Give its trace, for the requests that are made for it."""
-        if self._request is None:
+        request = self._request
+        if request is None:
             return self._made.rare.trace or inference_trace.of(None)
-        return inference_trace.of(self._request.trace)
+        return inference_trace.of(request.trace)
 
     def exec(self, decoupled: bool = False) -> InferenceResponse | ResponseIterator:
         """Call the model and wait for its response; with ``decoupled`` give any number of them."""
@@ -155,7 +153,8 @@ class InferenceRequest:
 
     def is_cancelled(self) -> bool:
         """Tell whether the client no longer waits."""
-        return self._request is not None and self._request.is_cancelled()
+        request = self._request
+        return request is not None and request.is_cancelled()
 
     def set_release_flags(self, flags: int, /) -> None:
         """Say what becomes of the request after execute: ALL, or RESCHEDULE."""
@@ -177,13 +176,23 @@ def receive(cls: type[InferenceRequest], requests: list[Request]) -> list[Infere
     return received
 
 
+def opened(request: InferenceRequest) -> list[Tensor]:
+    """Give the inputs of a request, in the list that is its own."""
+    sdk, inputs = request._request, request._inputs  # in this order: see kept.py
+    if inputs is None:
+        assert sdk is not None
+        private = request._owner is None or request._owner.private_inputs
+        request._inputs = inputs = [received(name, sdk[name], private) for name in sdk]
+    return inputs
+
+
 def detach(request: InferenceRequest) -> None:
     """Let go of the SDK's request, which is answered, and which the model keeps."""
     sdk = request._request
     if sdk is None:
         return
     assert request._owner is not None
-    for tensor in request.inputs():
+    for tensor in opened(request):
         tensors.detach(tensor)
     request._flags = request.flags()
     request._made = made_request.of_received(sdk, request._owner.model.name)

@@ -78,8 +78,8 @@ class Tensor:
 
     def shape(self) -> list[int]:
         """Give the dimensions."""
-        array = self._array
-        return list(self._source.shape if array is None else array.shape)
+        source, array = self._source, self._array  # in this order: another thread may detach it
+        return list(source.shape if array is None else array.shape)
 
     def is_cpu(self) -> bool:
         """Tell whether the CPU can read it."""
@@ -111,8 +111,9 @@ class Tensor:
         array, source = self._array, self._source
         if array is not None and (source is None or array.flags.writeable):
             return array.__dlpack__(**wishes)
-        if isinstance(source, SDKTensor) and source.readonly and source.memory_type is not MemoryType.GPU:
-            wishes.setdefault("copy", True)  # not all that take it heed that it is read-only
+        lent = isinstance(source, SDKTensor) and source.readonly
+        if lent and source.memory_type is not MemoryType.GPU and wishes.get("copy") is None:
+            wishes["copy"] = True  # not all that take it heed that it is read-only
         return source.__dlpack__(stream=stream, **wishes)
 
     def __dlpack_device__(self) -> tuple[int, int]:
