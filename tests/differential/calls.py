@@ -184,7 +184,8 @@ class Config:
             answer = side.client.get_model_config(model, as_json=True, client_timeout=LIMIT_S)
         except triton.InferenceServerException as error:
             return failure(side, error)
-        return json.loads(side.plain(json.dumps(answer)))
+        # A map has no order.
+        return json.loads(side.plain(json.dumps(answer, sort_keys=True)))
 
 
 @dataclass(frozen=True)

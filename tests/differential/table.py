@@ -180,7 +180,9 @@ class Answers:
         """Give the stock backend's answers, from a server of their own where a neighbour took theirs down."""
         future = self._found[model][0]
         for _ in range(_ATTEMPTS):
-            if not _DEAD.search(json.dumps(future.result())):
+            if not _DEAD.search(
+                str(future.exception()) if future.exception() else json.dumps(future.result())
+            ):
                 break
             with self.pair.another_stock() as side:
                 again = self.table[model].run(side)

@@ -12,6 +12,12 @@ ASYNC = (
 
 CODES = Differs(LIFTED, "a callee's code is kept", "NOT_FOUND|UNAVAILABLE|CANCELLED", "INTERNAL")
 LOST = Differs(STOCK_BUG, "an error in a callee's stream is lost", "below zero")
+VERSION = Differs(
+    STOCK_BUG,
+    "the stock server dies, every other time, of a version that is none",
+    "failed to get model version from specified version string",
+    stock=None,
+)
 NO_PREFIX = Differs(
     STOCK_BUG, "a path of files without file: is ignored", "should begin with 'file:'", "None"
 )
@@ -88,6 +94,8 @@ TABLE = [
             "ready_unknown ready_none load_unknown load_config call_third load_config_keyword call_fourth "
             "load_wrong_config load_config_dict load_none ready_after unload after_unload call_unloaded "
             "unload_unknown unload_none unload_text",
+            ready_wrong_version=VERSION,
+            ready_negative_version=VERSION,
         ),
         beside=("loaded",),
     ),

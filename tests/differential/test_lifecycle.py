@@ -7,7 +7,7 @@ import numpy as np
 from tests.differential.calls import Config, Infer, Load, Log, State, Stream, Unload, Write, request
 from tests.differential.table import IN_PROCESS, STOCK_BUG, Case, Differs, floats, ints, probes, step
 
-CONFIG = step("config", Config())
+CONFIG = step("served config", Config())
 FAILS = (
     "fails_initialize fails_constructor fails_arguments fails_syntax fails_import fails_no_class fails_module "
     "refuses_nothing refuses_dict refuses_raise refuses_batch refuses_type"
