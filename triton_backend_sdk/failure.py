@@ -25,10 +25,13 @@ _NOT_THE_AUTHORS = (
 def describe(instance: ModelInstance, error: BaseException) -> tuple[int, str]:
     """Give C the code and message for the client; the traceback goes to the log."""
     code, message = code_and_message(error)
-    if error.__traceback__ is not None:
+    raised = error.__traceback__ is not None
+    if raised and (_authors_frames(error) is not None or not isinstance(error, errors.TritonError)):
         instance.logger.error("%s: execute failed: %s\n%s", instance.name, message, traceback_text(error))
-    else:
-        instance.logger.error("%s: a request failed: %s", instance.name, message)
+    else:  # such as an error that the SDK itself raises, whose message says it all
+        what = "execute failed" if raised else "a request failed"
+        instance.logger.error("%s: %s: %s", instance.name, what, message)
+        _let_frames_go(error)
     return code, message
 
 
@@ -42,20 +45,29 @@ def code_and_message(error: BaseException) -> tuple[int, str]:
 
 
 def _authors_frames(error: BaseException) -> TracebackType | None:
-    """Skip the frames by which the author's code was reached; none, if there are no others."""
+    """Skip the frames by which the author's code was reached; None if there are no others."""
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_NOT_THE_AUTHORS):
         frame = frame.tb_next
-    # A SyntaxError tells its place by itself.
-    return frame if frame is not None or isinstance(error, SyntaxError) else error.__traceback__
+    return frame
 
 
 def traceback_text(error: BaseException) -> str:
-    """Format a traceback and let go of its frames.
+    """Format a traceback and let go of its frames."""
+    frames = _authors_frames(error)
+    # A SyntaxError tells its place by itself.
+    if frames is None and not isinstance(error, SyntaxError):
+        frames = error.__traceback__
+    text = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+    _let_frames_go(error)
+    return text
+
+
+def _let_frames_go(error: BaseException) -> None:
+    """Take the frames off an error and its causes.
 
     They hold arrays, and arrays hold requests; a logging handler that keeps its records would keep those too.
     """
-    text = "".join(traceback.format_exception(type(error), error, _authors_frames(error))).rstrip()
     chain: list[BaseException | None] = [error]
     cleared: set[int] = set()
     while chain:
@@ -64,4 +76,3 @@ def traceback_text(error: BaseException) -> str:
             cleared.add(id(link))
             link.__traceback__ = None
             chain += [link.__cause__, link.__context__]
-    return text
