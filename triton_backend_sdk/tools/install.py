@@ -126,8 +126,7 @@ def _watch(process: subprocess.Popen[bytes], work: Path, progress: Progress) -> 
     deadline = time.monotonic() + _DOWNLOAD_LIMIT_S
     while process.poll() is None:
         # pip unpacks into its temporary folder first and moves the file at the end: the larger one counts.
-        sizes = [_size(file) for file in work.rglob("*.whl")]
-        progress("download", min(max(sizes, default=0), WHEEL_SIZE), WHEEL_SIZE)
+        progress("download", min(_fetched(work), WHEEL_SIZE), WHEEL_SIZE)
         if time.monotonic() > deadline:
             raise HandledError(
                 f"fetching {REQUIREMENT} took longer than {_DOWNLOAD_LIMIT_S / 60:.0f} minutes",
@@ -136,10 +135,10 @@ def _watch(process: subprocess.Popen[bytes], work: Path, progress: Progress) -> 
         time.sleep(0.1)
 
 
-def _size(file: Path) -> int:
+def _fetched(work: Path) -> int:
     try:
-        return file.stat().st_size
-    except FileNotFoundError:  # moved between the listing and the look
+        return max((file.stat().st_size for file in work.rglob("*.whl")), default=0)
+    except FileNotFoundError:  # pip has moved the file, or removed a folder, during the look
         return 0
 
 
