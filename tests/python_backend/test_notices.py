@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import inspect
 import json
 import logging
@@ -135,6 +136,8 @@ def test_an_archive_is_looked_into_for_a_limited_time(model, tmp_path, monkeypat
         (None, "is not there"),
         (b"no archive", "has no Python that can be told"),
         (b"", "has no Python that can be told"),
+        (b"\x1f\x8b", "has no Python that can be told"),
+        (gzip.compress(b"x" * 2000)[:-12], "has no Python that can be told"),
     ],
 )
 def test_no_environment(model, tmp_path, content, said):

@@ -1,7 +1,9 @@
 """What is said of a model: what it uses, and what it would meet in the server's process."""
 
+import gzip
 import json
 import sys
+import tarfile
 import textwrap
 
 import numpy as np
@@ -308,24 +310,54 @@ def test_one_instance_may_loop(report):
     assert said(report(model(LOOPS))) == []
 
 
+ENVIRONMENT = """
+parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "$$TRITON_MODEL_DIRECTORY/{}" }} }}
+"""
+
+
 @pytest.mark.parametrize(
     ("version", "level", "word"),
     [
         ("3.7", STOCK, "is a Python 3.7; the server's process has one Python"),
-        ("{}.{}".format(*sys.version_info), LOOK, "of its own; it is not used in process"),
+        ("{}.{}".format(*sys.version_info), LOOK, "its packages go to the end of sys.path"),
         ("", LOOK, "could not be looked into"),
     ],
 )
 def test_an_environment_of_its_own(report, tmp_path, version, level, word):
     if version:
         (tmp_path / "m" / "env" / "lib" / f"python{version}").mkdir(parents=True)
-    parameter = """
-        parameters { key: "EXECUTION_ENV_PATH" value { string_value: "$$TRITON_MODEL_DIRECTORY/env" } }
-    """
-    [finding] = report(PLAIN, CONFIG + textwrap.dedent(parameter)).findings
+    [finding] = report(PLAIN, CONFIG + ENVIRONMENT.format("env")).findings
 
     assert finding.level == level
     assert word in finding.reason
+
+
+def test_an_environment_with_several_pythons(report, tmp_path):
+    for version in ("3.7", "{}.{}".format(*sys.version_info)):
+        (tmp_path / "m" / "env" / "lib" / f"python{version}").mkdir(parents=True)
+    [finding] = report(PLAIN, CONFIG + ENVIRONMENT.format("env")).findings
+
+    assert "its packages go to the end of sys.path" in finding.reason
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b", gzip.compress(b"x" * 2000)[:-12]])
+def test_an_environment_that_is_no_archive(report, tmp_path, content):
+    (tmp_path / "m").mkdir(exist_ok=True)
+    (tmp_path / "m" / "env.tar.gz").write_bytes(content)
+    [finding] = report(PLAIN, CONFIG + ENVIRONMENT.format("env.tar.gz")).findings
+
+    assert "could not be looked into" in finding.reason
+
+
+def test_an_archived_environment(report, tmp_path):
+    (tmp_path / "lib" / "python{}.{}".format(*sys.version_info)).mkdir(parents=True)
+    (tmp_path / "m").mkdir(exist_ok=True)
+    with tarfile.open(tmp_path / "m" / "env.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "lib", "lib")
+    [finding] = report(PLAIN, CONFIG + ENVIRONMENT.format("env.tar.gz")).findings
+
+    assert (finding.level, "an archive of a Python" in finding.reason) == (LOOK, True)
+    assert finding.reason.endswith("it is not used in process")
 
 
 def test_the_worst_comes_first(report):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import lzma
 import re
 import site
 import sys
 import tarfile
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +90,6 @@ def _archive_version(path: Path) -> str | None:
             for member in itertools.takewhile(lambda _: time.monotonic() < until, archive):
                 if found := _LIBRARY.match(member.name):
                     return found[1]
-    except (OSError, tarfile.TarError, EOFError):
+    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError):
         pass  # no archive, or a broken one: it says nothing
     return None

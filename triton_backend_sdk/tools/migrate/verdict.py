@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import sys
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -140,8 +142,14 @@ def _environment_at(found: Found, path: str) -> Finding:
             f"EXECUTION_ENV_PATH is a Python {version}; the server's process has one Python, {_HERE} here"
         )
         return Finding(STOCK, reason, f"`tbsdk` under Python {version}, with its packages", found.config_file)
+    if version and place.is_dir():
+        reason = "EXECUTION_ENV_PATH: its packages go to the end of sys.path, for all models of the server"
+        mend = "where versions matter, install its packages where `tbsdk build` runs"
+        return Finding(LOOK, reason, mend, found.config_file)
     what = (
-        f"a Python {version} of its own" if version else "a Python of its own, which could not be looked into"
+        f"an archive of a Python {version}"
+        if version
+        else "a Python of its own, which could not be looked into"
     )
     reason = f"EXECUTION_ENV_PATH is {what}; it is not used in process"
     mend = "install its packages where `tbsdk build` runs; for another Python keep the stock backend"
@@ -153,10 +161,12 @@ def _python_of(place: Path) -> str:
     names: list[str] = []
     try:
         if place.is_dir():
-            names = [f"lib/{child.name}" for child in (place / "lib").iterdir()]
+            # This Python's first, as the backend takes that one where a folder has several.
+            names = sorted(f"lib/{child.name}" for child in (place / "lib").iterdir())
+            names.sort(key=lambda name: name != f"lib/python{_HERE}")
         elif place.is_file():
             with tarfile.open(place) as packed:
                 names = [member.name for member in islice(packed, 2000)]
-    except (OSError, tarfile.TarError):
+    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError):
         return ""
     return next((match[1] for name in names if (match := _PYTHON.search(name))), "")
