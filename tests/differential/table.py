@@ -42,7 +42,7 @@ def alike(stock: Any, ours: Any) -> bool:
 
     - In process, the modules of an instance have a root of their own: ``name_0__m3.helper`` for ``helper``.
     - Where pybind11 says only that arguments are incompatible, ours may say how: it is a TypeError either way.
-    - Frames of Python's import system, and of the stock utils module, end no list of ours.
+    - Frames of Python's import system, of asyncio and of the stock utils module differ.
     """
     first, second = (_ROOT.sub("", _FRAME.sub("", _text(answer))) for answer in (stock, ours))
     if _INCOMPATIBLE.search(first):
@@ -52,7 +52,9 @@ def alike(stock: Any, ours: Any) -> bool:
 
 _ROOT = re.compile(r"\b\w+__m\d+\.")
 #: As text, and as JSON has its line's end.
-_FRAME = re.compile(r"  (<frozen importlib|[^\s\"]*/triton_python_backend_utils\.py\()[^\n]*?(\n|\\n)")
+_FRAME = re.compile(
+    r"  (<frozen importlib|[^\s\"]*/asyncio/|[^\s\"]*/triton_python_backend_utils\.py\()[^\n]*?(\n|\\n)"
+)
 _INCOMPATIBLE = re.compile(
     "TypeError: .*(incompatible (function|constructor) arguments|No constructor defined|is not an instance of)"
 )
@@ -139,8 +141,10 @@ def step(name: str, call: Any, differs: Differs | None = None) -> Step:
     return Step(name, call, differs)
 
 
-#: The stock server dies now and then of what another model did; then all of its answers are like these.
-_DEAD = re.compile("Socket closed|failed to connect|Connection refused|Connection reset|Remote end closed")
+#: The stock server, or a stub, dies now and then: of what another model did, or of load.
+_DEAD = re.compile(
+    "is not healthy|Socket closed|failed to connect|Connection refused|Connection reset|Remote end closed"
+)
 _ATTEMPTS = 3
 
 

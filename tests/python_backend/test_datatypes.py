@@ -87,7 +87,9 @@ def same(ours, stocks):
     return type(ours) is type(stocks) and (ours is stocks or ours == stocks)
 
 
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "arguments"), CASES, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_as_the_stock_backend(stock, name, arguments):
     ours = outcome(getattr(datatypes, name), arguments)
     stocks = outcome(getattr(stock, name), arguments)
