@@ -114,14 +114,18 @@ def text(function: str, argument: str, value: Any) -> str:
     raise TypeError(f"{function}(): incompatible function arguments: {argument} must be str, not {value!r}")
 
 
-def told(error: BaseException) -> str:
-    """Describe an exception as the stock backend does: type, text, the model's frames, innermost first."""
+def told(error: BaseException, *, inner: bool = False) -> str:
+    """Describe an exception as the stock backend does: type, text, the model's frames, innermost first.
+
+    :param inner: it is what the text of another raised, and has no such text itself.
+    """
     ending = ""
     try:
         said = str(error) or "<EMPTY MESSAGE>"
-    except Exception as other:
+    except BaseException as other:  # the request that it failed still wants an answer
         said = "<MESSAGE UNAVAILABLE DUE TO ANOTHER EXCEPTION>"
-        ending = f"\nMESSAGE UNAVAILABLE DUE TO EXCEPTION: {told(other)}"
+        if not inner:
+            ending = f"\nMESSAGE UNAVAILABLE DUE TO EXCEPTION: {told(other, inner=True)}"
     lines = [f"{type(error).__name__}: {said}"]
     if frames := _frames(error):
         lines += ["", "At:", *frames, ""]
