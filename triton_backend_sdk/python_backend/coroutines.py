@@ -88,9 +88,9 @@ class Coroutines:
 
     def _abandon(self) -> None:
         """Take their requests from coroutines that do not listen to their cancellation."""
-        while self._background:
-            done = self._background.popitem()[1]
-            done(asyncio.CancelledError())
+        for future in list(self._background):
+            if (done := self._background.pop(future, None)) is not None:  # it may end just now
+                done(asyncio.CancelledError())
 
     def _cancel(self) -> None:
         for task in asyncio.all_tasks(self._loop):
@@ -107,6 +107,7 @@ class Coroutines:
             self._cancel()
         if now >= end + _GRACE_S:
             self._abandon()
-        self._watching = bool(self._background)
-        if self._watching:
+        self._watching = False  # before the look, as another thread may start one meanwhile
+        if self._background:
+            self._watching = True
             self._loop.call_later(_LOOK_S, self._look, end)

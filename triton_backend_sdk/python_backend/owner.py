@@ -46,7 +46,8 @@ class PythonModel:
         self.private_inputs = False
         #: How often it called another model.
         self.calls = 0
-        _owners.add(self)
+        with _changing:
+            _owners.add(self)
 
     @property
     def name(self) -> str:
@@ -60,7 +61,8 @@ class PythonModel:
 
     def close(self) -> None:
         """Be no more one of those that a call may belong to."""
-        _owners.discard(self)
+        with _changing:
+            _owners.discard(self)
         if self.scope is not None:
             self.scope.close()
 
@@ -81,6 +83,7 @@ class _Here(threading.local):
 #: What :meth:`PythonModel.active` sets, for where a function call is too slow.
 here = _Here()
 _owners: weakref.WeakSet[PythonModel] = weakref.WeakSet()
+_changing = threading.RLock()  # a __del__ may call while it is held
 
 
 def enter(owner: PythonModel | None) -> PythonModel | None:
@@ -96,7 +99,8 @@ def current() -> PythonModel:
     """
     if here.owner is not None:
         return here.owner
-    found = list(_owners)
+    with _changing:
+        found = list(_owners)
     if len(found) == 1:
         return found[0]
     if not found:
