@@ -38,7 +38,7 @@ ORDER = [
     "python_backend.pb_metrics", "python_backend.arguments", "python_backend.readiness", "python_backend.environment",
     "python_backend.input_memory", "python_backend.notices", "python_backend.utils_module",
     "python_backend.taint", "python_backend.taint_levels", "python_backend.taint_run", "python_backend.writes",
-    "python_backend.coroutines", "python_backend.kept", "python_backend.execution", "python_backend.plugin", "python_backend.wrapped",
+    "python_backend.coroutines", "python_backend.kept", "python_backend.answers", "python_backend.execution", "python_backend.plugin", "python_backend.wrapped",
 ]  # fmt: skip
 #: Third parties and the only places that may know them.
 ONLY = {

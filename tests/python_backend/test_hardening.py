@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import re
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from triton_backend_sdk import TritonError
+from triton_backend_sdk.python_backend.owner import PythonModel, current
+from triton_backend_sdk.python_backend.pb_error import TritonModelException
 
 X = {"IN": np.arange(3, dtype=np.float32)}
 LARGE = {"IN": np.arange(10_000, dtype=np.float32)}
@@ -68,6 +72,18 @@ while requests:
         decoupled=True,
     )
     assert answer_of(served) == [1]
+
+
+@pytest.mark.parametrize("raises", ["SystemExit", "Odd()"])
+def test_a_stream_ends_with_an_error_that_cannot_be_told(serve_model, raises):
+    served = serve_model(
+        body(
+            "kept.append(requests[0].get_response_sender())\nraise Odd()",
+            f"kept = []\nclass Odd(Exception):\n    def __str__(self):\n        raise {raises}\n",
+        ),
+        decoupled=True,
+    )
+    assert "Odd: <MESSAGE UNAVAILABLE DUE TO ANOTHER EXCEPTION>" in answer_of(served)
 
 
 def test_the_list_of_inputs_is_the_callers_own(serve_model):
@@ -278,3 +294,53 @@ def test_reloads_under_traffic(serve_model):
         while time.monotonic() < end:
             served.core.load(served.name)
         assert sum(one.result() for one in asking) > 0
+
+
+@pytest.mark.parametrize(
+    "error", ["ValueError('no')", "OSError('read-only')", "ValueError('it is read-only')"]
+)
+def test_a_model_that_fails_runs_once(serve_model, error):
+    served = serve_model(
+        body(
+            f"print('ran ' + 'once'); pb_utils.Logger.log_error('it ran')\nrequests[0].inputs()\nraise {error}"
+        ),
+        name="readonly",
+    )
+    answer_of(served, LARGE)
+    assert served.log.count("it ran") == 1
+    assert "its inputs are copied" not in served.log
+
+
+@pytest.mark.parametrize("kept", ["requests", "requests[0]", "requests[0].inputs()"])
+def test_what_a_model_keeps_when_it_fails_does_not_hold_it(serve_model, kept):
+    served = serve_model(body(f"kept.append({kept})\nraise ValueError('no')", "kept = []"))
+    for _ in range(2):
+        assert "ValueError: no" in answer_of(served, LARGE)
+    served.core.unload(served.name)
+
+
+def test_whose_a_call_is_while_others_come_and_go(serve_model):
+    served = serve_model(body(f"return [{ONE}]"))
+    stop = threading.Event()
+
+    def come_and_go():
+        while not stop.is_set():
+            PythonModel(None, None).close()
+
+    threads = [threading.Thread(target=come_and_go) for _ in range(2)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in range(3000):
+            with contextlib.suppress(
+                TritonModelException, AttributeError
+            ):  # of several, some without a model
+                current()
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert answer_of(served) == [1]

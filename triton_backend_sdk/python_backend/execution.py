@@ -9,11 +9,12 @@ from collections.abc import Coroutine
 from sys import getrefcount
 from typing import Any
 
-from triton_backend_sdk import InternalError, Request, Response
+from triton_backend_sdk import InternalError, Request
+from triton_backend_sdk.python_backend import answers
 from triton_backend_sdk.python_backend import tensor as tensors
+from triton_backend_sdk.python_backend.answers import Misuse
 from triton_backend_sdk.python_backend.coroutines import Coroutines
 from triton_backend_sdk.python_backend.infer_request import (
-    RELEASE_RESCHEDULE,
     InferenceRequest,
     detach,
     receive,
@@ -21,13 +22,13 @@ from triton_backend_sdk.python_backend.infer_request import (
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
 from triton_backend_sdk.python_backend.kept import keeper
 from triton_backend_sdk.python_backend.owner import PythonModel, here
-from triton_backend_sdk.python_backend.pb_error import TritonModelException, told
+from triton_backend_sdk.python_backend.pb_error import told
 from triton_backend_sdk.python_backend.tensor import Tensor, is_view
 from triton_backend_sdk.python_backend.writes import PARAMETER
 
-_FINAL = 1
 _ALL = 1  # TRITONSERVER_REQUEST_RELEASE_ALL
-#: What NumPy and others say of an array that may not be written into.
+#: What NumPy and others raise, and say, where an array may not be written into.
+_REFUSALS = (BufferError, RuntimeError, TypeError, ValueError)
 _REFUSED = re.compile(r"read-?only|not writeable|not writable|WRITEABLE")
 #: Of a thing that only its list or Tensor and a variable hold, and the call of getrefcount.
 _REFERENCES = 3
@@ -39,12 +40,13 @@ class Execution:
     :param model: the TritonPythonModel.
     """
 
-    __slots__ = ("_coroutines", "_decoupled", "_making", "_model", "_owner")
+    __slots__ = ("_coroutines", "_decoupled", "_is_told", "_making", "_model", "_owner")
 
     def __init__(self, owner: PythonModel, model: Any) -> None:
         self._owner = owner
         self._model = model
         self._decoupled = owner.model.decoupled
+        self._is_told = PARAMETER in owner.model.parameters
         self._coroutines: Coroutines | None = None
         self._making = threading.Lock()
 
@@ -59,13 +61,18 @@ class Execution:
         before, here.owner = here.owner, owner
         try:
             try:
-                answer = self._answer(received)
+                return self._answer(received)
             except BaseException as error:
                 text = self._text(error)
-                if not self._wrote(text) or owner.calls != calls or not _untouched(received):
-                    raise InternalError(self._failed(received, text)) from None
-                answer = self._once_more(requests, received)
-            return answer
+                again = (
+                    self._wrote(error, text, received)
+                    and owner.calls == calls
+                    and answers.untouched(received)
+                )
+                error.__traceback__ = None  # its frames hold the requests
+            if again and owner.calls == calls and answers.untouched(received):
+                return self._once_more(requests, received)
+            raise InternalError(self._failed(received, text))
         finally:
             here.owner = before
 
@@ -81,7 +88,7 @@ class Execution:
     def _answer(self, received: list[InferenceRequest]) -> list[Any]:
         execute = getattr(self._model, "execute", None)
         if execute is None:
-            raise _Misuse(f"Python model {self._file()} does not implement `execute` method.")
+            raise Misuse(f"Python model {self._file()} does not implement `execute` method.")
         given = received[:]  # the model may change its list
         result = execute(given)
         if type(result) is not list and isinstance(result, Coroutine):
@@ -131,11 +138,11 @@ class Execution:
 
     def _streamed(self, received: list[InferenceRequest], result: Any) -> list[Any]:
         if result is not None:
-            raise _Misuse(
+            raise Misuse(
                 f"Python model '{self._owner.name}' is using the decoupled mode and the execute function "
                 "must return None."
             )
-        return [_streamed(request) for request in received]
+        return [answers.streamed(request) for request in received]
 
     def _answered(
         self, received: list[InferenceRequest], given: list[InferenceRequest], result: Any
@@ -143,10 +150,10 @@ class Execution:
         if result is None:
             result = [None] * len(received)
         if not isinstance(result, list):
-            raise _Misuse(f"Expected a list in the execute return, found type '{type(result)}'.")
+            raise Misuse(f"Expected a list in the execute return, found type '{type(result)}'.")
         if not len(result) == len(given) == len(received):
             count = len(received) if len(result) == len(given) else len(given)
-            raise _Misuse(
+            raise Misuse(
                 "Number of InferenceResponse objects do not match the number of InferenceRequest objects. "
                 f"InferenceRequest(s) size is:{count}, and InferenceResponse(s) size "
                 f"is:{len(result)}\n"
@@ -154,26 +161,29 @@ class Execution:
         return [
             as_sdk(item)
             if type(item) is InferenceResponse and request._sender is None and request._release_flags == _ALL
-            else _answer(request, item)
+            else answers.answered(request, item)
             for request, item in zip(received, result)  # noqa: B905  they are equally long, and in a hurry
         ]
 
     def _text(self, error: BaseException) -> str:
-        return str(error) if isinstance(error, _Misuse) else told(error)
+        return str(error) if isinstance(error, Misuse) else told(error)
 
     def _failed(self, received: list[InferenceRequest], text: str) -> str:
         message = f"Failed to process the request(s) for model '{self._owner.name}', message: {text}"
         for request in received:
             if request._sender is not None:
                 request._sender.fail(message)
-            keeper.add(request, request._sender, detach)
+        self._let_go(received, [])
         return message
 
-    def _wrote(self, text: str) -> bool:
+    def _wrote(self, error: BaseException, text: str, received: list[InferenceRequest]) -> bool:
         """Tell whether a failure comes from a write into an input, and let there be no second."""
-        if self._is_decided() or not _REFUSED.search(text):
+        said = text.partition("\n\nAt:\n")[0]  # not the names of files
+        if self._is_decided() or not isinstance(error, _REFUSALS) or not _REFUSED.search(said):
             return False
-        self._make_private(f"execute failed with '{text.splitlines()[0]}'")
+        if not any(is_view(tensor) for request in received for tensor in request._inputs or ()):
+            return False
+        self._make_private(f"execute failed with '{said}'")
         return True
 
     def _make_private(self, why: str) -> None:
@@ -189,22 +199,22 @@ class Execution:
         again = receive(self._owner.request_class, requests)
         for request, before in zip(again, failed, strict=True):
             request._sender = before._sender
-            keeper.add(before, before._sender, detach)
-        failed[:] = again
+        self._let_go(failed, [])
         try:
-            return self._answer(failed)
+            return self._answer(again)
         except BaseException as error:
-            raise InternalError(self._failed(failed, self._text(error))) from None
+            text = self._text(error)
+            error.__traceback__ = None
+        raise InternalError(self._failed(again, text))
 
     def _let_go(self, received: list[InferenceRequest], answer: list[Any]) -> None:
         """Take Triton's requests from a model that keeps its own: Triton waits for them when it unloads."""
-        decided = self._is_decided()
         for request in received:
             for tensor in request._inputs or ():
                 if tensor._source is not None:
                     if getrefcount(tensor) > _REFERENCES:
                         keeper.add(tensor, request._sender, tensors.detach)
-                    if not decided and is_view(tensor):
+                    if is_view(tensor) and not self._is_decided():
                         self._look_who_keeps(tensor, request, answer)
             if getrefcount(request) > _REFERENCES:
                 if not self._decoupled and (request._sender is None or request._sender.is_answered()):
@@ -228,68 +238,8 @@ class Execution:
             self._is_kept(array)
 
     def _is_decided(self) -> bool:
-        return self._owner.private_inputs or PARAMETER in self._owner.model.parameters
+        return self._owner.private_inputs or self._is_told
 
     def _is_kept(self, _array: Any) -> None:
         if not self._is_decided():
             self._make_private("it keeps an array of an input after execute")
-
-
-class _Misuse(TritonModelException):
-    """The model broke a rule of its own: told without a type, and without frames."""
-
-
-def _untouched(received: list[InferenceRequest]) -> bool:
-    return all(
-        request._release_flags != RELEASE_RESCHEDULE
-        and (request._sender is None or request._sender.is_untouched())
-        for request in received
-    )
-
-
-def _answer(request: InferenceRequest, item: Any) -> Any:
-    if item is None:
-        return _no_response(request)
-    if request._release_flags == RELEASE_RESCHEDULE:
-        raise _Misuse(
-            "Expected a None object in the execute function return list for reschduled request, found type "
-            f"'{type(item)}'."
-        )
-    if not isinstance(item, InferenceResponse):
-        raise _Misuse(
-            "Expected an 'InferenceResponse' object in the execute function return list, found type "
-            f"'{type(item)}'."
-        )
-    if request._sender is not None:
-        try:
-            request._sender.count(True, _FINAL)
-        except TritonModelException as error:
-            raise _Misuse(str(error)) from None
-        request._sender.close()
-    return as_sdk(item)
-
-
-def _streamed(request: InferenceRequest) -> Any:
-    if request._release_flags == RELEASE_RESCHEDULE:
-        return _rescheduled(request)
-    request.get_response_sender()  # that of a request which the model keeps for later, too
-    return None
-
-
-def _rescheduled(request: InferenceRequest) -> Any:
-    if request._sender is None or not request._sender.is_attached():
-        return Response(reschedule=True)
-    request._sender.reschedule()
-    return None
-
-
-def _no_response(request: InferenceRequest) -> Any:
-    if request._release_flags == RELEASE_RESCHEDULE:
-        return _rescheduled(request)
-    if request._sender is not None:
-        request._sender.attach()
-        return None
-    return InternalError(
-        "execute returned None for the request, which it neither rescheduled nor answers with its response "
-        "sender: return an InferenceResponse"
-    )
