@@ -120,6 +120,22 @@ def test_the_python_backend_uses_what_a_plugin_may():
                 )
 
 
+def test_the_python_backend_touches_nothing_private():
+    """Attributes that begin with an underscore are its own, or Python's."""
+    own, used = {"_getframe", "_replace"}, set()
+    for path in (PACKAGE / "python_backend").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+                (own if isinstance(node.ctx, ast.Store) else used).add(node.attr)
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                own.add(node.value)  # of __slots__
+    assert {name for name in used if not name.endswith("__")} <= own
+
+
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_third_parties_stay_in_their_place(path):
     place = path.relative_to(PACKAGE).parts[0]
