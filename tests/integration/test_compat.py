@@ -129,6 +129,7 @@ def server(backends, tmp_path_factory):
         "--strict-readiness=false",
         "--model-control-mode=explicit",
         "--load-model=*",
+        "--backend-config=python_inprocess,shm-default-byte-size=1048576",
     ]
     with TritonServer(repository, backend_directory=backends, extra_args=flags) as running:
         yield running
@@ -153,6 +154,12 @@ class TritonPythonModel:
             for request in requests
         ]
 """
+
+
+def test_what_is_said_once_of_the_whole(server):
+    lines = server.log_lines()
+    assert sum("shm-default-byte-size: of no use here" in line for line in lines) == 1
+    assert sum("takes the server along" in line for line in lines) == 1
 
 
 def test_all_kinds_are_served_by_one_process(server):

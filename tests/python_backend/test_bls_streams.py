@@ -194,6 +194,7 @@ def test_an_iterator_over_a_response(stream):
 
 
 def test_a_long_stream_keeps_up_and_leaves_nothing(stream):
+    before = threading.active_count()
     assert (
         stream(
             """
@@ -205,4 +206,4 @@ def test_a_long_stream_keeps_up_and_leaves_nothing(stream):
         )
         == [2000] * 3
     )
-    assert threading.active_count() < 50
+    assert threading.active_count() <= before + 3

@@ -128,7 +128,7 @@ def test_a_batch_that_fails_as_a_whole(serve, value, error, why):
     for future in futures:
         with pytest.raises(error, match=why):
             future.result(20)
-    assert served.log.count("Traceback") == 1
+    assert served.log.count("execute failed") == 1
 
 
 @pytest.mark.parametrize(
