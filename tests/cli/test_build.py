@@ -155,3 +155,11 @@ def test_names_that_compat_cannot_have(tmp_path, name, why):
 def test_a_project_has_its_name(project):
     with pytest.raises(click.UsageError, match="--name belongs to --compat"):
         run(["build", str(project), "--name", "other"])
+
+
+def test_compat_takes_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(click.UsageError, match="leave models out") as caught:
+        run(["build", "--compat", "models"])
+    assert "tbsdk serve --compat models" in caught.value.message
+    assert not any(tmp_path.iterdir())

@@ -26,8 +26,14 @@ def choose(project: Path, compat: bool, name: str | None) -> Project:
     """Find the project that a command is about, or make the ready-made backend.
 
     :raises HandledError: there is none, or the name will not do.
+    :raises click.UsageError: the options do not go together.
     """
     if compat:
+        if project != Path():
+            raise click.UsageError(
+                f"--compat takes no project: leave {project} out. Is it a folder of models? "
+                f"tbsdk serve --compat {project}"
+            )
         return compat_backend(name or NAME)
     if name:
         raise click.UsageError("--name belongs to --compat; a project's pyproject.toml says its name.")
