@@ -89,6 +89,26 @@ def test_a_repository(here, capsys):
     assert "tbsdk build --compat --name python -o BACKENDS" in printed
 
 
+def test_a_model_that_cannot_be_read_keeps_no_other_from_it(here, capsys):
+    write(here / "repo" / "good")
+    write(here / "repo" / "bad", "class TritonPythonModel\n")
+    write(here / "repo" / "ugly", "class Model: ...\n")
+
+    assert run(["migrate", "repo"]) == 4
+
+    said = capsys.readouterr()
+    assert "good  repo/good/1/model.py" in said.out
+    assert "To run it in process:" in said.out
+    assert "bad/1/model.py, line 1: expected ':'" in said.err
+    assert "no class TritonPythonModel" in said.err
+
+    assert run(["migrate", "repo", "--json"]) == 4
+    found = {one["model"]: one for one in json.loads(capsys.readouterr().out)}
+    assert found["good"]["verdict"] == "runs as it is"
+    assert found["bad"]["verdict"] == "has an error, on the stock backend too"
+    assert "line 1" in found["bad"]["error"]
+
+
 def test_json(here, capsys):
     write(here / "m", DIFFERS)
 

@@ -15,8 +15,11 @@ from triton_backend_sdk.cli import console
 from triton_backend_sdk.cli.new import file_tree
 from triton_backend_sdk.tools.compat import NAME
 from triton_backend_sdk.tools.compat import STOCK as STOCK_BACKEND
+from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.migrate import Report, examine, locate
 from triton_backend_sdk.tools.migrate.calls import BROKEN, LOOK, NOTE, STOCK
+from triton_backend_sdk.tools.migrate.locate import Found
+from triton_backend_sdk.tools.migrate.verdict import VERDICTS
 from triton_backend_sdk.tools.migrate.writer import backend_name, write_project
 
 #: Level of the worst finding to exit status; 1 and 2 are errors, as in every command.
@@ -56,20 +59,41 @@ def command(*, path: Path, output: Path | None, name: str | None, wrap: bool, as
     """
     if output is None and (name or wrap):
         raise click.UsageError("--name and --wrap say how to write it: add -o DIR.")
-    reports = [examine(found) for found in locate(path)]
-    if output is not None and len(reports) > 1:
-        names = ", ".join(report.inventory.found.name for report in reports)
+    models = locate(path)
+    if output is not None and len(models) > 1:
+        names = ", ".join(found.name for found in models)
         raise click.UsageError(f"-o writes one model; {path} holds {names}.")
+    reports, errors = _examine(models)
     if as_json:
-        click.echo(json.dumps([report.as_dict() for report in reports], indent=2))
+        unread = [{"model": found.name, "file": str(found.file), **_unread(error)} for found, error in errors]
+        click.echo(json.dumps([*(report.as_dict() for report in reports), *unread], indent=2))
     else:
         _show_all(reports)
+    for _, error in errors:
+        console.report(error)
     if output is not None:
         _write(reports[0], output, name, wrap=wrap, quiet=as_json)
         return 0
     if not as_json:
         _tell_next(reports, path)
-    return _STATUS[max(report.level for report in reports)]
+    return _STATUS[BROKEN if errors else max(report.level for report in reports)]
+
+
+def _examine(models: list[Found]) -> tuple[list[Report], list[tuple[Found, HandledError]]]:
+    """Look at each model; one of several that cannot be read does not keep the others from it."""
+    reports, errors = [], []
+    for found in models:
+        try:
+            reports.append(examine(found))
+        except HandledError as error:
+            if len(models) == 1:
+                raise
+            errors.append((found, error))
+    return reports, errors
+
+
+def _unread(error: HandledError) -> dict[str, str]:
+    return {"verdict": VERDICTS[BROKEN], "error": error.message}
 
 
 def _show_all(reports: list[Report]) -> None:
@@ -135,7 +159,7 @@ def _short(file: Path) -> str:
 def _tell_next(reports: list[Report], path: Path) -> None:
     runs = [report for report in reports if report.level <= LOOK]
     if not runs:
-        broken = any(report.level == BROKEN for report in reports)
+        broken = any(report.level == BROKEN for report in reports) or not reports
         say = "Mend the error first." if broken else "Nothing to change: leave the config as it is."
         console.out.print(say)
         return
