@@ -61,6 +61,34 @@ class TritonPythonModel:
             out.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", x)]))
         return out
 """
+DICTS = """
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+STEPS = {"double": lambda array: np.multiply(array, 2, array)}
+
+class TritonPythonModel:
+    def execute(self, requests):
+        out = []
+        for request in requests:
+            arrays = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            STEPS["double"](arrays["IN"])
+            out.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", arrays["IN"])]))
+        return out
+"""
+ITEMS = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        out = []
+        for request in requests:
+            arrays = {}
+            arrays["IN"] = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+            arrays["IN"] *= 2
+            out.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", arrays["IN"])]))
+        return out
+"""
 ERRORS = """
 from triton_python_backend_utils import InferenceResponse, Tensor, TritonError, get_input_tensor_by_name
 import triton_python_backend_utils as pb
@@ -337,8 +365,10 @@ CASES = {
     "parameters": (PARAMETERS, {"IN": ("FP32", [-1])}, TEXT[1], WORDS),
     "add_sub": (ADD_SUB, *TWO, PAIR),
     "collected": (COLLECTED, *TWO, PAIR),
+    "dicts": (DICTS, *ONE, PLAIN),
     "errors": (ERRORS, *ONE, PLAIN),
     "helpers": (HELPERS, *ONE, PLAIN),
+    "items": (ITEMS, *ONE, PLAIN),
     "kept": (KEPT, *ONE, [({"IN": F32([one])}, {}) for one in (1, 2, 3)]),
     "loading": (LOADING, *ONE, PLAIN),
     "optional": (OPTIONAL, *OPTION, [*PLAIN, ({"IN": F32([1]), "SCALE": F32([3])}, {})]),
@@ -352,6 +382,8 @@ CASES = {
 
 #: What the stock backend answers, of models that write into their inputs or keep them.
 COPIES = {
+    "dicts": [[2, 4, 6, 8], [4, 0], [6, 2], [-2, 16]],
+    "items": [[2, 4, 6, 8], [4, 0], [6, 2], [-2, 16]],
     "kept": [[0], [1], [2]],
     "writes": [[7, 4, 6, 8], [7, 0], [7, 2], [7, 16]],
 }

@@ -32,11 +32,11 @@ def is_view_of(node: ast.Attribute | ast.Call) -> bool:
     return name in _VIEWS
 
 
-def writes_into(node: ast.AST, array: ast.AST) -> bool:
+def writes_into(node: ast.AST, array: ast.AST) -> bool:  # noqa: PLR0911  one for each kind
     """Tell whether an array may be written to, or kept, by the expression or statement it stands in."""
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        return any(isinstance(target, ast.Attribute) for target in targets)
+        return any(isinstance(target, (ast.Attribute, ast.Subscript)) for target in targets)
     if isinstance(node, ast.AugAssign):
         return node.target is array
     if isinstance(node, ast.Subscript):
@@ -45,7 +45,9 @@ def writes_into(node: ast.AST, array: ast.AST) -> bool:
         return node.arg == "out"
     if isinstance(node, ast.Attribute):
         return node.attr in _WRITERS
-    return isinstance(node, ast.Call) and node.func is not array and not _reads(node)
+    if isinstance(node, ast.Call):
+        return node.func is not array and not _reads(node)
+    return isinstance(node, (ast.Dict, ast.DictComp))  # what becomes of its values is not followed
 
 
 def _reads(call: ast.Call) -> bool:
