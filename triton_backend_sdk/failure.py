@@ -52,15 +52,35 @@ def _authors_frames(error: BaseException) -> TracebackType | None:
     return frame
 
 
+def in_full(message: str, error: BaseException) -> str:
+    """Give a message with what a traceback adds to it, and let go of the error's frames."""
+    author, text = error.__cause__, message
+    if author is None or _authors_frames(error) is not None:
+        text += f"\n{_format(error)}"
+    # Else the SDK raised it from the author's, with that one's frames in the message, but not what led to it.
+    elif isinstance(author, SyntaxError) or _was_led_to(author):
+        text += f"\n{_format(author)}"
+    _let_frames_go(error)
+    return text
+
+
+def _was_led_to(error: BaseException) -> bool:
+    return error.__cause__ is not None or not (error.__suppress_context__ or error.__context__ is None)
+
+
 def traceback_text(error: BaseException) -> str:
     """Format a traceback and let go of its frames."""
+    text = _format(error)
+    _let_frames_go(error)
+    return text
+
+
+def _format(error: BaseException) -> str:
     frames = _authors_frames(error)
     # A SyntaxError tells its place by itself.
     if frames is None and not isinstance(error, SyntaxError):
         frames = error.__traceback__
-    text = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
-    _let_frames_go(error)
-    return text
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip()
 
 
 def _let_frames_go(error: BaseException) -> None:

@@ -86,13 +86,9 @@ def entrypoint(function: Callable[..., None]) -> Callable[..., Any]:
         except BaseException as error:
             code, message = failure.code_and_message(error)
             with contextlib.suppress(BaseException):  # else cffi would return NULL, which is success
-                text = failure.traceback_text(error)
+                text = failure.in_full(message, error)
                 logger.error(
-                    "%s%s failed: %s\n%s",
-                    runtime.subject(function, handles[0]),
-                    function.__name__,
-                    message,
-                    text,
+                    "%s%s failed: %s", runtime.subject(function, handles[0]), function.__name__, text
                 )
             return runtime.api.error(code, message)
         return runtime.api.ffi.NULL
@@ -292,7 +288,7 @@ class Runtime:
 
 def _log_hook(model: Model, hook: str, error: BaseException) -> None:
     message = failure.code_and_message(error)[1]
-    model.logger.error("%s: %s failed: %s\n%s", model.name, hook, message, failure.traceback_text(error))
+    model.logger.error("%s: %s failed: %s", model.name, hook, failure.in_full(message, error))
 
 
 def _same(one: Model, other: Model) -> bool:

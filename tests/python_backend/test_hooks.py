@@ -82,6 +82,31 @@ def test_what_is_said_at_load(serve_model):
     assert "did you mean" not in served.log
 
 
+@pytest.mark.parametrize("where", ["at the top", "in initialize"])
+def test_a_missing_package_is_told_with_what_to_type(serve_model, where):
+    body = source()
+    if where == "at the top":
+        body = "import not_installed\n" + body
+    else:
+        body += "\n    def initialize(self, args):\n        import not_installed\n"
+    served = serve_model(body, load=False)
+    with pytest.raises(TritonError, match="No module named 'not_installed'"):
+        served.core.load(served.name)
+    assert f"model '{served.name}': no module 'not_installed' beside its model.py" in served.log
+    assert f"{sys.executable} -m pip install PACKAGE" in served.log
+    assert "_sdk" not in served.log  # no frames of the SDK's own
+
+
+def test_the_log_tells_what_led_to_an_exception_at_load(serve_model):
+    fails = "try:\n            1 / 0\n        except ZeroDivisionError as error:\n            raise ValueError('no good') from error"
+    served = serve_model(source(initialize=fails), load=False)
+    with pytest.raises(TritonError, match="ValueError: no good"):
+        served.core.load(served.name)
+    assert "    1 / 0" in served.log
+    assert "The above exception was the direct cause of the following exception" in served.log
+    assert "plugin.py" not in served.log.split("Traceback", 1)[1]
+
+
 def test_an_ordinary_model_is_loaded_without_a_word(serve_model):
     served = serve_model(source())
     assert [line for line in served.log.splitlines() if line.startswith("W")] == []

@@ -5,6 +5,7 @@ Keys and parameters that mean nothing in the server's own process are taken; wha
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,18 @@ def model_notices(model: Model) -> str | None:
             "PyTorch and waiting go on beside; for CPU-bound Python code use the stock Python backend"
         )
     return f"model '{model.name}': {'; '.join(found)}" if found else None
+
+
+def tell_missing(model: Model, error: BaseException) -> None:
+    """Say where a module that a model imports was looked for: most often a package is to be installed."""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        model.logger.error(
+            "model '%s': no module '%s' beside its model.py or in the server's Python; to install a package "
+            "there: %s -m pip install PACKAGE",
+            model.name,
+            error.name,
+            sys.executable,
+        )
 
 
 def _cpu_instances(model: Model) -> int:

@@ -64,7 +64,8 @@ class PythonBackend:
         except TritonError:
             raise
         except BaseException as error:
-            raise InternalError(told(error)) from None
+            notices.tell_missing(model, error)
+            raise InternalError(told(error)) from error  # whose traceback goes to the log
         finally:
             owner.close()
             del owner
@@ -94,7 +95,8 @@ class PythonBackend:
             owner.close()
             if isinstance(error, TritonError):
                 raise
-            raise InternalError(told(error)) from None
+            notices.tell_missing(instance.model, error)
+            raise InternalError(told(error)) from error  # whose traceback goes to the log
         self._call = Execution(owner, self._model)
 
     @hookimpl
