@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.python_backend.bls_models import DOUBLES, acting, seen, told
+from tests.runtime.conftest import wait_for
 
 ONES = {"IN": np.ones(2, np.float32)}
 #: Answers when the test lets it.
@@ -133,6 +134,7 @@ def test_a_task_that_is_cancelled_leaves_its_call_as_in_the_stock_backend(later)
         """,
         WAITS,
     ) == ["cancelled", "late"]
+    wait_for(lambda: len(seen) == 2)  # nobody waits for their ends
     assert seen == [False, False]
 
 
