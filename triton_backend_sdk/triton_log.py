@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from triton_backend_sdk.enums import LogLevel
@@ -48,7 +50,14 @@ def install(api: Api) -> None:
     _handle(lasting(_OWN), TritonLogHandler(api), level)
     if api.lib.tb_owns_interpreter():
         _handle(logging.getLogger(), TritonLogHandler(api, skips=_OWN), level)
+        _print_whole_lines()
     logging.captureWarnings(bool(api.lib.tb_owns_interpreter()))
+
+
+def _print_whole_lines() -> None:
+    """Write printed lines whole: unbuffered they are two writes each, and Triton logs in between."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True, write_through=False)
 
 
 def _handle(logger: logging.Logger, handler: TritonLogHandler, level: int) -> None:

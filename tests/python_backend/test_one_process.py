@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.runtime.conftest import wait_for
+
 pytest.importorskip("tritonclient.http")
 
 CONFIG = """
@@ -133,4 +135,4 @@ def test_a_models_logging_config_does_not_silence_its_neighbours(tritonserver, t
     for model, said in (("b_silences", "the end of this model"), ("a_fails", "division by zero")):
         with pytest.raises(InferenceServerException, match=said):
             ask(server, model)
-        assert f"{model}_0_0: execute failed" in server.log_text()
+        wait_for(lambda said=f"{model}_0_0: execute failed": said in server.log_text())

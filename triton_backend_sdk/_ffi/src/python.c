@@ -76,7 +76,7 @@ static PyStatus start(const char* executable)
   PyConfig_InitPythonConfig(&config);
   config.parse_argv = 0;
   config.install_signal_handlers = 0;  // they are the server's
-  config.buffered_stdio = 0;           // print() shows in the server's output at once
+  config.buffered_stdio = 0;           // print() shows in the output at once; see also triton_log.py
   config.write_bytecode = 0;           // a __pycache__ in a model repository makes Triton reload the model
   char* argv[] = {""};
   PyStatus status = PyConfig_SetBytesArgv(&config, 1, argv);
