@@ -1,0 +1,203 @@
+"""ServerOptions against the real tritonserver: its flags, its refusals, its words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.installation import find_server
+from triton_backend_sdk.tools.server_options import checks, probe
+from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED
+from triton_backend_sdk.tools.server_options.options import ServerOptions, flags
+from triton_backend_sdk.tools.server_options.values import InvalidOptionError
+
+FULL = ServerOptions(
+    model_repository=["a", "b"],
+    model_control_mode="explicit",
+    load_model=["one", "two"],
+    disable_auto_complete_config=True,
+    exit_on_error=False,
+    http_port=9000,
+    http_restricted_api={"health,metadata": ("key", "value"), "trace": ("k", "v=w")},
+    sagemaker_safe_port_range=(1, 2000),
+    trace_config={"": {"rate": "1"}, "triton": {"file": "x", "log-frequency": "3"}},
+    backend_config={"python": {"shm-default-byte-size": "1"}, "": {"min-compute": "2"}},
+    cache_config={"local": {"size": "1048576"}},
+    metrics_config={"": {"summary_latencies": "true"}},
+    host_policy={"gpu_0": {"numa-node": "0", "cpu-cores": "0-3"}},
+    rate_limit_resource={"R": 4, "S": {0: 1, 1: 2}},
+    cuda_memory_pool_byte_size={0: 1 << 20},
+    model_load_gpu_limit={0: 0.5},
+    min_supported_compute_capability=6.0,
+    log_verbose=1,
+)
+
+
+@pytest.fixture(scope="module")
+def server():
+    return find_server()
+
+
+def test_there_is_a_field_for_every_flag(server):
+    known = {flag.name for flag in flags().values()} | set(DEPRECATED) | {"help"}
+    assert probe.known_flags(server.binary) <= known
+
+
+def test_flags_say_since_when_they_are(server):
+    version = tuple(int(part) for part in server.version.split(".")[:2])
+    for flag in flags().values():
+        assert (flag.name in probe.known_flags(server.binary)) == (flag.since <= version), flag
+
+
+def test_argv_there_and_back():
+    assert ServerOptions.from_argv(FULL.to_argv()) == FULL
+
+
+def test_dict_there_and_back():
+    assert ServerOptions.from_dict(json.loads(json.dumps(FULL.to_dict()))).to_argv() == FULL.to_argv()
+
+
+def test_names_with_dashes_are_names():
+    assert ServerOptions.from_dict({"http-port": 1}).http_port == 1
+
+
+def test_unknown_names_are_refused_with_the_closest():
+    with pytest.raises(TypeError, match="no option 'htp_port'; did you mean 'http_port'"):
+        ServerOptions(htp_port=1)
+
+
+@pytest.mark.parametrize(
+    ("argv", "field", "value"),
+    [
+        (["--http-port", "1"], "http_port", 1),
+        (["--http-po=1"], "http_port", 1),  # a prefix that is clear
+        (["--http-port=1", "--http-port=2"], "http_port", 2),
+        (["--log-verbose=true"], "log_verbose", 1),
+        (["--allow-http=OFF"], "allow_http", False),
+        (["--disable-auto-complete-config"], "disable_auto_complete_config", True),
+    ],
+)
+def test_argv_is_read_as_tritonserver_reads_it(argv, field, value):
+    assert getattr(ServerOptions.from_argv(argv), field) == value
+
+
+@pytest.mark.parametrize(
+    ("argv", "modern"),
+    [
+        (["--model-store=m"], ["--model-repository=m"]),
+        (["--strict-model-config=true"], ["--disable-auto-complete-config"]),
+        (["--strict-model-config=false"], []),
+        (["--response-cache-byte-size=7"], ["--cache-config=local,size=7"]),
+        (["--trace-file=f", "--trace-rate=9"], ["--trace-config=triton,file=f", "--trace-config=rate=9"]),
+        (["--trace-log-frequency=2"], ["--trace-config=triton,log-frequency=2"]),
+        (["--trace-level=MAX"], ["--trace-config=level=TIMESTAMPS"]),
+        (["--trace-count=4"], ["--trace-config=count=4"]),
+    ],
+)
+def test_old_flags_are_translated(argv, modern):
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        assert ServerOptions.from_argv(argv).to_argv() == modern
+    with pytest.raises(InvalidOptionError, match="is deprecated"):
+        ServerOptions.from_argv(argv, strict=True)
+
+
+REFUSED = [
+    "--model-control-mode=foo",
+    "--log-format=x",
+    "--rate-limit=x",
+    "--load-model=a",
+    "--cache-config=local",
+    "--cache-config=size=1",
+    "--backend-config=,a=b",
+    "--backend-config=a",
+    "--metrics-config=x",
+    "--host-policy=x",
+    "--trace-config=bad,x=1",
+    "--trace-config=mode=foo",
+    "--allow-http=7",
+    "--http-port=x",
+    "--http-restricted-api=foo:k=v",
+    "--http-restricted-api=health:k=v --http-restricted-api=health,trace:k2=v",
+    "--grpc-restricted-protocol=health,k=v",
+    "--grpc-infer-response-compression-level=x",
+    "--http-port=18000 --grpc-port=18000",
+    "--sagemaker-safe-port-range=1",
+    "--rate-limit-resource=a",
+    "--cuda-memory-pool-byte-size=1",
+    "--model-config-name=",
+    "--min-supported-compute-capability=x",
+    "--model-load-gpu-limit=0:2.0",
+    "--model-control-mode=explicit --load-model=* --load-model=a",
+    "stray",
+]
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_tritonserver_refuses_is_refused_before_in_its_words(server, tmp_path, line):
+    argv = [f"--model-repository={tmp_path}", "--allow-metrics=false", *line.split()]
+    done = subprocess.run([server.binary, *argv], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    try:
+        said = checks.faults(ServerOptions.from_argv(argv))
+    except InvalidOptionError as error:
+        said = [str(error)]
+    theirs = [text.strip() for text in done.stderr.splitlines() if len(text.split()) > 2]
+    assert said
+    assert any(_alike(ours, text) for ours in said for text in theirs), (said, done.stderr[-500:])
+
+
+def _alike(ours, theirs):
+    words = [
+        word
+        for word in theirs.replace("_", "-").rpartition("Invalid argument - ")[2].split()
+        if len(word) > 3
+    ]
+    return len(words) > 2 and sum(word in ours for word in words) >= 0.6 * len(words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"model_repository": None}, "--model-repository must be specified"),
+        ({"model_repository": ["nowhere"]}, "failed to stat file nowhere"),
+        ({"http_port": 70000}, "--http-port=70000 is out of bounds; it can be 1 to 65535"),
+        ({"grpc_infer_thread_count": 1}, "it can be 2 to 128"),
+        ({"http_port": 8001, "grpc_address": "127.0.0.1"}, "same address and port 127.0.0.1:8001"),
+        ({"repository_poll_secs": 3}, "no effect without --model-control-mode=poll"),
+        ({"grpc_server_cert": "no.pem", "grpc_use_ssl": True}, "there is no file no.pem"),
+        ({"grpc_root_cert": __file__}, "no effect without --grpc-use-ssl"),
+        ({"grpc_use_ssl_mutual": False}, "still turns TLS on"),
+        ({"backend_directory": "nowhere"}, "there is no folder nowhere"),
+        ({"preload": ["no.so"]}, "there is no library no.so"),
+        ({"http_port": "80x"}, "would take it for 80"),
+        ({"backend_config": {"python": "x"}}, "items"),
+    ],
+)
+def test_what_tritonserver_would_not_say(tmp_path, fields, words):
+    found = checks.faults(ServerOptions(**{"model_repository": [tmp_path], **fields}))
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_sound_options_have_no_fault(tmp_path):
+    assert checks.faults(ServerOptions(model_repository=[tmp_path], http_port=18000, load_model=[])) == []
+
+
+def test_a_flag_that_the_server_lacks(server):
+    newer = flags()["allow_client_shm"]
+    if newer.name in probe.known_flags(server.binary):
+        pytest.skip(f"tritonserver {server.version} has --{newer.name}")
+    with pytest.raises(probe.UnsupportedFlagError, match=r"no --allow-client-shm: it came with 2\.69"):
+        probe.check_flags(server, [newer])
+    probe.check_flags(server, [flags()["http_port"]])
+
+
+def test_what_is_no_tritonserver(tmp_path):
+    binary = tmp_path / "tritonserver"
+    binary.write_text("#!/bin/sh\necho hello\n")
+    binary.chmod(0o755)
+    with pytest.raises(HandledError, match="names no flags"):
+        probe.known_flags(binary)

@@ -1,0 +1,154 @@
+"""tritonserver's command line as an object."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triton_backend_sdk.tools.server_options import values
+from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED, modernize
+from triton_backend_sdk.tools.server_options.fields import Fields
+from triton_backend_sdk.tools.server_options.flags import SWITCH, Flag, flags_of
+from triton_backend_sdk.tools.server_options.values import InvalidOptionError
+
+
+@dataclass(kw_only=True)
+class ServerOptions(Fields):
+    """What tritonserver is started with: a field per flag, ``http_port`` for ``--http-port``.
+
+    ::
+
+        ServerOptions(model_repository=["models"], http_port=8000, backend_config={"python": {"a": 1}})
+
+    :raises TypeError: there is no such flag; says which one is close.
+    """
+
+    #: Libraries that the server loads before all others (LD_PRELOAD), such as custom operations.
+    preload: Sequence[Path | str] | None = None
+
+    def __new__(cls, **fields: Any) -> ServerOptions:
+        """Refuse an unknown name in words that help."""
+        known = [*flags(), "preload"]
+        for name in fields:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                meant = f"; did you mean '{close[0]}'?" if close else ""
+                raise TypeError(f"tritonserver has no option '{name}'{meant}")
+        return super().__new__(cls)
+
+    def given(self) -> dict[str, Any]:
+        """Give the fields that are set, by name."""
+        found = {name: getattr(self, name) for name in (*flags(), "preload")}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def to_argv(self) -> list[str]:
+        """Give the flags as ``--flag=value``, in the order of tritonserver's help."""
+        return [
+            text for name, value in self.given().items() if name in flags() for text in _written(name, value)
+        ]
+
+    @classmethod
+    def from_argv(cls, argv: Sequence[str], *, strict: bool = False) -> ServerOptions:
+        """Read a command line of tritonserver's, without the program's name; old flags are translated.
+
+        :param strict: refuse old flags; otherwise each is a DeprecationWarning.
+        :raises InvalidOptionError: a flag that does not exist, or a value that tritonserver would refuse.
+        """
+        given: dict[str, list[str]] = {}
+        for name, text in _flags_in(argv):
+            if name in DEPRECATED:
+                modern, warning = modernize(name, text)
+                if strict:
+                    raise InvalidOptionError(warning)
+                warnings.warn(warning, DeprecationWarning, stacklevel=2)
+                if name == "response-cache-byte-size" and any(
+                    each == "cache-config" for each, _ in _flags_in(argv)
+                ):
+                    raise InvalidOptionError(
+                        "Error: Incompatible flags --response-cache-byte-size and --cache-config both "
+                        "provided. Please provide one or the other."
+                    )
+                if modern is not None:
+                    given.setdefault(modern[0].replace("-", "_"), []).append(modern[1])
+                continue
+            given.setdefault(name.replace("-", "_"), []).append(text)
+        return cls(**{name: _read(flags()[name], each) for name, each in given.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields that are set as plain values, for YAML or JSON."""
+        return {name: _plain(value) for name, value in self.given().items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ServerOptions:
+        """Make options of what :meth:`to_dict` gave; names may have dashes, as in tritonserver's help.
+
+        :raises TypeError: a name does not exist.
+        """
+        return cls(**{name.replace("-", "_"): value for name, value in fields.items()})
+
+    def with_defaults(self, **defaults: Any) -> ServerOptions:
+        """Give a copy in which the fields that are not set have these values."""
+        return type(self)(**{**defaults, **self.given()})
+
+
+@functools.cache
+def flags() -> Mapping[str, Flag]:
+    """Give all flags, by the names of their fields."""
+    return flags_of(Fields)
+
+
+def _written(name: str, value: Any) -> Iterator[str]:
+    flag = flags()[name]
+    if flag.form is SWITCH:
+        if value:
+            yield f"--{flag.name}"
+        return
+    for text in values.texts(flag, value):
+        yield f"--{flag.name}={text}"
+
+
+def _read(flag: Flag, given: list[str]) -> Any:
+    return True if flag.form is SWITCH else values.value(flag, given)
+
+
+def _flags_in(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Take a command line apart as getopt_long does: ``--flag=value``, ``--flag value``, clear prefixes."""
+    following = iter(itertools.pairwise([*argv, "--"]))
+    for argument, after in following:
+        if not argument.startswith("--") or argument == "--":
+            raise InvalidOptionError(f"Unexpected argument: {argument}")
+        name, equals, text = argument[2:].partition("=")
+        name = _full_name(name)
+        flag = flags().get(name.replace("-", "_"))
+        if not equals and not (flag and flag.form is SWITCH):
+            if after == "--":
+                raise InvalidOptionError(f"--{name} needs a value: --{name}=...")
+            text = after
+            next(following)
+        yield name, text
+
+
+def _full_name(given: str) -> str:
+    names = [flag.name for flag in flags().values()] + list(DEPRECATED)
+    if given in names:
+        return given
+    begun = [name for name in names if name.startswith(given)]
+    if len(begun) == 1:
+        return begun[0]
+    close = begun[:3] or difflib.get_close_matches(given, names, n=1)
+    meant = f"; did you mean --{' or --'.join(close)}?" if close else ""
+    raise InvalidOptionError(f"tritonserver has no option --{given}{meant}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
