@@ -1,0 +1,75 @@
+"""A config.pbtxt, read with Triton's own schema, and where each of its fields stands."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from triton_backend_sdk.tools.check.dialect import DialectError, for_python
+from triton_backend_sdk.tools.check.finding import Place
+from triton_backend_sdk.tools.check.positions import FieldPath, Position, positions
+from triton_backend_sdk.tools.errors import HandledError
+
+_ERROR = re.compile(r"(?P<line>\d+):(?P<column>\d+) : (?P<said>.*)", re.DOTALL)
+
+
+class ConfigFile:
+    """One config.pbtxt.
+
+    :param path: as findings show it.
+    :param error: why there is no text.
+    """
+
+    def __init__(self, path: str, text: str, error: str | None = None) -> None:
+        self.path = path
+        self.text = text
+        #: An ``inference.ModelConfig``; None where the text is none.
+        self.message: Any = None
+        #: Why it is none, and where.
+        self.error = error
+        self.error_place = Place(path)
+        if error is None:
+            self._read()
+
+    def _read(self) -> None:
+        model_config, text_format = _schema()
+        message = model_config()
+        try:
+            text_format.Parse(for_python(self.text), message)
+        except DialectError as error:
+            line = self.text.count("\n", 0, error.at) + 1
+            self.error = str(error)
+            self.error_place = Place(self.path, line, error.at - self.text.rfind("\n", 0, error.at))
+            return
+        except text_format.ParseError as error:
+            match = _ERROR.fullmatch(str(error))
+            self.error = match["said"] if match else str(error)
+            if match:
+                self.error_place = Place(self.path, int(match["line"]), int(match["column"]))
+            return
+        self.message = message
+
+    def place(self, *path: str | int) -> Place:
+        """Give the place of a field, or of the nearest one around it that is written."""
+        for length in range(len(path), 0, -1):
+            if (found := self._positions.get(path[:length])) is not None:
+                return Place(self.path, *found)
+        return Place(self.path)
+
+    @functools.cached_property
+    def _positions(self) -> dict[FieldPath, Position]:
+        return {} if self.message is None else positions(self.text, self.message)
+
+
+@functools.cache
+def _schema() -> tuple[Any, Any]:
+    try:
+        from google.protobuf import text_format  # noqa: PLC0415  only where configs are read
+        from tritonclient.grpc import model_config_pb2  # noqa: PLC0415
+    except ImportError as error:
+        raise HandledError(
+            "Triton's schema of config.pbtxt is not installed: it comes with tritonclient",
+            "pip install 'tritonclient[grpc]'",
+        ) from error
+    return model_config_pb2.ModelConfig, text_format

@@ -1,0 +1,145 @@
+"""Run every rule over repositories."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from triton_backend_sdk.tools.check.dependents import lost_ensembles
+from triton_backend_sdk.tools.check.finding import Finding, Fix, Place
+from triton_backend_sdk.tools.check.repository import Repository, open_root
+from triton_backend_sdk.tools.check.rules import RULES, Context, Rule
+from triton_backend_sdk.tools.check.schema import server_fields
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.installation import ServerInstallation
+from triton_backend_sdk.tools.server_options.options import ServerOptions
+
+_FAMILIES = (
+    "layout",
+    "config",
+    "backend",
+    "files",
+    "batching",
+    "tensors",
+    "batch_io",
+    "instances",
+    "sequence",
+    "states",
+    "ensemble",
+    "members",
+    "warmup",
+    "operations",
+)
+_STATUS = {"note": 0, "warning": 1, "error": 2}
+
+
+def rules() -> dict[str, Rule]:
+    """Give all rules, by id."""
+    for family in _FAMILIES:
+        importlib.import_module(f"triton_backend_sdk.tools.check.rules_{family}")
+    return dict(sorted(RULES.items()))
+
+
+def check(
+    options: ServerOptions, *, server: ServerInstallation | None = None, gpus: int = 0
+) -> list[Finding]:
+    """Look at the repositories that a server with these options would serve.
+
+    :param server: the tritonserver that is meant; where none is, nobody looks for backends.
+    :param gpus: how many it would see.
+    :raises HandledError: a repository in a bucket cannot be read here.
+    """
+    rules()
+    found: list[Finding] = []
+    repositories = []
+    for root in options.model_repository or ():
+        path = _open(root)
+        if (fault := _unreadable(root, path)) is not None:
+            found.append(fault)
+        else:
+            repositories.append(Repository(path, options.model_config_name))
+    context = _context(repositories, options, server, gpus)
+    found += _run(context)
+    found += lost_ensembles(found, context)
+    return sorted(found, key=lambda each: (each.place.path, each.place.line or 0, each.rule))
+
+
+def _context(
+    repositories: list[Repository], options: ServerOptions, server: ServerInstallation | None, gpus: int
+) -> Context:
+    backends = options.backend_directory or (server.backends if server else None)
+    fields = server_fields(server.library) if server and server.library else None
+    return Context(
+        repositories,
+        options,
+        [
+            model
+            for repository in repositories
+            if not repository.looks_like_a_model
+            for model in repository.models
+        ],
+        None if backends is None else Path(backends),
+        _version(server),
+        fields,
+        gpus,
+    )
+
+
+def _version(server: ServerInstallation | None) -> tuple[int, int] | None:
+    parts = (server.version or "").split(".") if server else []
+    return (int(parts[0]), int(parts[1])) if len(parts) > 1 and all(map(str.isdigit, parts[:2])) else None
+
+
+def _run(context: Context) -> Iterator[Finding]:
+    for rule in RULES.values():
+        for check_all in rule.checks_all:
+            yield from check_all(rule, context)
+    for model in context.models:
+        for rule in RULES.values():
+            for check_one in rule.checks:
+                yield from check_one(rule, model, context)
+
+
+def exit_status(findings: Sequence[Finding]) -> int:
+    """Give 0 for a sound repository, 1 for warnings, 2 for errors."""
+    return max((_STATUS[each.severity] for each in findings), default=0)
+
+
+def mend(findings: Sequence[Finding]) -> list[Fix]:
+    """Do what mends change nothing but what is wrong, and give them."""
+    fixes = [each.fix for each in findings if each.fix is not None]
+    for fix in fixes:
+        fix.apply()
+    return fixes
+
+
+def _unreadable(root: Any, path: Any) -> Finding | None:
+    place = Place(str(root))
+    try:
+        if path.is_dir():
+            next(iter(path.iterdir()), None)
+            return None
+    except Exception as error:  # each kind of store has errors of its own
+        said = getattr(error, "strerror", None) or str(error)
+        return RULES["C01"].at(
+            place, f"the model repository cannot be read: {said}", says="failed to stat file"
+        )
+    what = "is no folder" if path.exists() else "is not there"
+    return RULES["C01"].at(
+        place,
+        f"the model repository {what}",
+        says=None if path.exists() else f"failed to stat file {root}",
+        mend="name the folder that holds MODEL/1/",
+    )
+
+
+def _open(root: Any) -> Any:
+    try:
+        return open_root(root)
+    except ImportError as error:
+        raise HandledError(
+            f"{root} lies in a bucket, which cannot be read here: {error}",
+            "pip install 'triton-backend-sdk[remote]'",
+        ) from error

@@ -1,0 +1,46 @@
+"""What the system's loader would make of a library."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+_MISSING = re.compile(r"^\s*(\S+) => not found", re.MULTILINE)
+_LIMIT_S = 10.0
+#: Where ld.so looks without being told, on the systems that Triton runs on.
+_SYSTEM: tuple[str | Path, ...] = (
+    "/lib",
+    "/usr/lib",
+    "/lib64",
+    "/usr/lib64",
+    "/usr/local/lib",
+    *sorted(Path("/usr/lib").glob("*-linux-gnu")),
+)
+
+
+def unresolved(file: Path) -> list[str]:
+    """Give the libraries that a program or library needs and the loader does not find."""
+    try:
+        done = subprocess.run(
+            ["ldd", file],  # noqa: S607  wherever the system has it
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return _MISSING.findall(done.stdout)
+
+
+def loader_finds(name: str) -> bool:
+    """Tell whether the loader finds a library by its bare name."""
+    given = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    return any((Path(place) / name).is_file() for place in [*filter(None, given), *_SYSTEM])
+
+
+def has_symbol(library: Path, name: str) -> bool:
+    """Tell whether a library has a symbol of a name among its texts."""
+    return b"\0" + name.encode() + b"\0" in library.read_bytes()

@@ -1,0 +1,158 @@
+"""C03 to C05, C35: whether there is a config.pbtxt, and whether it can be read."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from triton_backend_sdk.tools.check.finding import Finding, Fix
+from triton_backend_sdk.tools.check.repository import CONFIG, ModelDirectory
+from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare, folder_rule
+from triton_backend_sdk.tools.check.schema import foreign_field
+
+C03 = declare("C03", "no config.pbtxt, and nothing that stands for one")
+C04 = declare("C04", "a config.pbtxt that cannot be read")
+C05 = declare("C05", "a name that is not the folder's")
+C35 = declare("C35", "a config that is asked for by name and not there", "warning", "ours")
+_UNKNOWN = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>\w+)"')
+_NAME = re.compile(r"""name\s*:\s*(?:"[^"\\\n]*"|'[^'\\\n]*')(?!\s*["'])""")
+_TWICE = re.compile(r'should not have multiple "(?P<field>\w+)" fields')
+# The server writes protobuf's own sentence in a line before, in its library's words.
+_SAYS = "failed to read text proto from {}"
+
+
+@folder_rule(C03)
+def check_config_is_there(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Where Triton completes configs, it goes by the file that it knows."""
+    if model.has_config:
+        return
+    place = model.config.place()
+    if context.strict:
+        yield self.at(
+            place,
+            f"model '{model.name}' has no {CONFIG}, and --disable-auto-complete-config asks for one",
+            model=model,
+            says=f"failed to open text file for read {place.path}: No such file or directory",
+            mend=f"write {CONFIG}, or let Triton complete it: without --disable-auto-complete-config",
+        )
+    elif context.completed(model) is None:
+        yield self.at(
+            place,
+            f"model '{model.name}' has no {CONFIG}, and no file that says which backend it is for",
+            model=model,
+            says=f"Could not determine backend for model '{model.name}' with no backend in model "
+            "configuration",
+            mend=f"write {CONFIG} with backend: and the model's tensors",
+        )
+
+
+@folder_rule(C04)
+def check_syntax(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Protobuf's text format, and the fields that Triton knows."""
+    config = model.config
+    if config.error is None:
+        return
+    said = config.error
+    unknown = _UNKNOWN.search(said)
+    known = (context.server_fields or {}).get(unknown["message"], ()) if unknown else ()
+    if unknown and unknown["field"] in known:
+        yield self.at(
+            config.error_place,
+            f"this server knows the field {unknown['field']}, but the schema at hand does not: not checked",
+            model=model,
+            mend="pip install -U 'tritonclient[grpc]'",
+            severity="warning",
+        )
+        return
+    if twice := _TWICE.search(said):
+        said = f'Non-repeated field "{twice["field"]}" is specified multiple times.'
+    reads = not said.startswith("cannot be read")
+    yield self.at(
+        config.error_place,
+        said,
+        model=model,
+        says=(_SAYS if reads else "failed to open text file for read {}").format(config.path),
+        mend=_spelling(unknown["field"]) if unknown else None,
+    )
+
+
+@config_rule(C04)
+def check_age(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Find a field that came after the server."""
+    if context.server_fields is None:
+        return
+    if found := foreign_field(model.message, context.server_fields):
+        path, message, field = found
+        version = "this server"
+        if context.server_version:
+            version += f" ({'.'.join(map(str, context.server_version))})"
+        yield self.of(
+            model,
+            path,
+            f'{version} has no field "{field}" in {message}: it came later',
+            says=_SAYS.format(model.config.path),
+            mend=f"take {field} out, or take a newer server",
+        )
+
+
+def _spelling(name: str) -> str | None:
+    from tritonclient.grpc import model_config_pb2  # noqa: PLC0415  only for this message
+
+    names = {
+        field.name
+        for message in model_config_pb2.DESCRIPTOR.message_types_by_name.values()
+        for field in message.fields
+    }
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else None
+
+
+@config_rule(C05)
+def check_name(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Hold the name against the folder's; it is best left out."""
+    name = model.message.name
+    if not name or name == model.name:
+        return
+    yield self.at(
+        model.config.place("name"),
+        f"the config is of '{name}', but the folder is '{model.name}'",
+        model=model,
+        says=f"unexpected directory name '{model.name}' for model '{name}', directory name must equal model "
+        "name",
+        mend=f'write name: "{model.name}", or leave name out',
+        fix=_rename_in(model),
+    )
+
+
+def _rename_in(model: ModelDirectory) -> Fix | None:
+    place, path = model.config.place("name"), model.config_path
+    if not isinstance(path, Path) or place.line is None or place.column is None:
+        return None
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    start = sum(len(line) + 1 for line in text.split("\n")[: place.line - 1]) + place.column - 1
+    match = _NAME.match(text, start)
+    if match is None:
+        return None  # a text in parts, or with escapes: better by hand
+    new = f'{text[:start]}name: "{model.name}"{text[match.end() :]}'.encode("utf-8", "surrogateescape")
+    return Fix(f'{path}: name: "{model.name}"', lambda: _write(path, new))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+@folder_rule(C35)
+def check_config_name(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Triton silently takes config.pbtxt then."""
+    name = context.options.model_config_name
+    if not name or model.config_path.parent != model.path:
+        return
+    path = model.path / "configs" / f"{name}.pbtxt"
+    yield self.at(
+        model.config.place(),
+        f"--model-config-name={name}, but there is no {path}: {CONFIG} is taken instead",
+        model=model,
+        mend=f"write configs/{name}.pbtxt, if '{model.name}' is to differ",
+    )

@@ -1,0 +1,199 @@
+"""C30, C31: an ensemble held against the models of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from triton_backend_sdk.tools.check.data import type_name
+from triton_backend_sdk.tools.check.finding import Finding
+from triton_backend_sdk.tools.check.repository import ModelDirectory
+from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
+from triton_backend_sdk.tools.check.rules_ensemble import C30, is_sound_ensemble
+
+C31 = declare("C31", "an ensemble that takes larger batches than its models", phase="load")
+_STEP = ("ensemble_scheduling", "step")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """A tensor as a model has it."""
+
+    model: str
+    type: str
+    dims: tuple[int, ...]
+    batching: bool
+
+    @property
+    def full(self) -> tuple[int, ...]:
+        return (-1, *self.dims) if self.batching else self.dims
+
+
+def members(model: ModelDirectory, context: Context) -> Iterator[tuple[int, Any, ModelDirectory | None]]:
+    """Give the steps of an ensemble and their models; None where there is none, or several."""
+    for index, step in enumerate(model.message.ensemble_scheduling.step):
+        found = context.by_name.get(step.model_name, [])
+        if context.options.model_namespacing and len(found) > 1:
+            found = [each for each in found if each.path.parent == model.path.parent]
+        yield index, step, found[0] if len(found) == 1 else None
+
+
+@config_rule(C30)
+def check_members(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Models that are there, in the version that is asked for."""
+    if not is_sound_ensemble(model.message):
+        return
+    if (cycle := _cycle(model, context, ())) is not None:
+        says = "circular dependency between ensembles: "
+        message = f"ensembles of each other: {' -> '.join(cycle)}"
+        yield self.of(model, ("ensemble_scheduling",), message, says=says)
+        return
+    for index, step, member in members(model, context):
+        path = (*_STEP, index)
+        if member is None:
+            several = len(context.by_name.get(step.model_name, ()))
+            message = f"there {'are several models' if several else 'is no model'} '{step.model_name}'"
+            says = f"ensemble {model.name} contains models that are not available or ambiguous: "
+            yield self.of(model, (*path, "model_name"), message, says=says)
+        elif step.model_version != -1 and member.served and step.model_version not in member.served:
+            version, given = step.model_version, "" if step.model_version else ", as it says none"
+            yield self.of(
+                model,
+                (*path, "model_version") if version else (*path, "model_name"),
+                f"step {index} asks for version {version} of '{step.model_name}'{given}; served: "
+                + ", ".join(map(str, member.served)),
+                says=f"ensemble '{model.name}' depends on '{step.model_name}' whose required version "
+                f"{version} is not loaded.",
+                mend="model_version: -1, for the latest",
+            )
+
+
+def _cycle(model: ModelDirectory, context: Context, path: Sequence[str]) -> list[str] | None:
+    if model.name in path:
+        return [*path[path.index(model.name) :], model.name]
+    if model.message is None:
+        return None
+    for _, _, member in members(model, context):
+        if member is not None and (found := _cycle(member, context, [*path, model.name])):
+            return found
+    return None
+
+
+@config_rule(C31)
+def check_batches(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Models without batches may be in an ensemble with them."""
+    largest = model.message.max_batch_size
+    for _, step, member in members(model, context):
+        size = 0 if member is None or member.message is None else member.message.max_batch_size
+        if 0 < size < largest:
+            yield self.of(
+                model,
+                ("max_batch_size",),
+                f"the ensemble allows batches of {largest}, but '{step.model_name}' only of {size}",
+                says=f"ensemble {model.name} allows maximum batch size {largest}, but it contains model "
+                f"{step.model_name} which only allows maximum batch size to be {size}",
+                mend=f"max_batch_size: {size}",
+            )
+
+
+@config_rule(C30)
+def check_tensors(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Every input of a step is mapped, and both ends of a tensor agree."""
+    if not is_sound_ensemble(model.message) or _cycle(model, context, ()):
+        return
+    tensors: dict[str, _Shape] = {}
+    batching = model.message.max_batch_size > 0
+    for each in (*model.message.input, *model.message.output):
+        dims = each.reshape.shape if each.HasField("reshape") else each.dims
+        tensors[each.name] = _Shape(model.name, type_name(each), tuple(dims), batching)
+    for index, step, member in members(model, context):
+        if member is None or member.message is None:
+            continue
+        for side, said, says in _mapping_faults(model, step, member.message, tensors):
+            yield self.of(model, (*_STEP, index, side), said, says=f"in ensemble {model.name}, {says}")
+    yield from _decoupled(self, model, context)
+
+
+def _mapping_faults(
+    model: ModelDirectory, step: Any, member: Any, tensors: dict[str, _Shape]
+) -> Iterator[tuple[str, str, str]]:
+    name, batching = step.model_name, member.max_batch_size > 0
+    for side, mapped, there in (
+        ("input_map", step.input_map, member.input),
+        ("output_map", step.output_map, member.output),
+    ):
+        if not there:
+            continue  # left to the backend: only the server learns of them
+        own = {each.name: each for each in there}
+        kind = side.removesuffix("_map")
+        for key, tensor in sorted(mapped.items()):
+            if key not in own:
+                way = "is mapping to" if kind == "input" else "is mapped from"
+                says = f"ensemble tensor {tensor} {way} non-existing {kind} {key} in model {name}"
+                yield side, f"'{name}' has no {kind} '{key}'; there are {', '.join(own)}", says
+                continue
+            shape = _Shape(name, type_name(own[key]), tuple(own[key].dims), batching)
+            if fault := _difference(tensors.setdefault(tensor, shape), shape):
+                yield side, f"tensor '{tensor}': {fault}", f"ensemble tensor {tensor}: {fault}"
+        if kind == "input":
+            for each in there:
+                if each.name not in mapped and not each.optional:
+                    says = f"input {each.name} in model {name} is not mapped to any ensemble tensors"
+                    yield side, f"input '{each.name}' of '{name}' is mapped to no tensor", says
+
+
+def _difference(one: _Shape, other: _Shape) -> str | None:
+    if one.type != other.type:
+        return (
+            f"inconsistent data type: {one.type} is inferred from model {one.model} while "
+            f"{other.type} is inferred from model {other.model}"
+        )
+    if not _agree(one.dims, other.dims) and not _agree(one.full, other.full):
+        return (
+            f"inconsistent shape: {_text(one.full)} is inferred from model {one.model} while "
+            f"{_text(other.full)} is inferred from model {other.model}"
+        )
+    return None
+
+
+def _agree(one: Sequence[int], other: Sequence[int]) -> bool:
+    return len(one) == len(other) and all(
+        -1 in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True)
+    )
+
+
+def _text(dims: Sequence[int]) -> str:
+    return f"[{','.join(map(str, dims))}]"
+
+
+def _decoupled(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Answers of two decoupled models cannot be brought together: each sends as many as it likes."""
+    origin = {tensor.name: 0 for tensor in model.message.input}
+    waiting = list(members(model, context))
+    while True:
+        able = [each for each in waiting if origin.keys() >= set(each[1].input_map.values())]
+        if not able:
+            return
+        for index, step, member in able:
+            origins = {origin[name] for name in step.input_map.values()}
+            if len(origins) > 1:
+                says = "receives inputs originated from different decoupled models"
+                message = (
+                    f"step {index} takes answers of different decoupled models, which do not come in pairs"
+                )
+                yield self.of(model, (*_STEP, index), message, says=says)
+                return
+            [came_from] = origins
+            came_from = index + 1 if _sends(member, context) else came_from
+            origin.update(dict.fromkeys(step.output_map.values(), came_from))
+        waiting = [each for each in waiting if each not in able]
+
+
+def _sends(member: ModelDirectory | None, context: Context) -> bool:
+    """Tell whether a model answers as often as it likes; an ensemble does when a model of its does."""
+    if member is None or member.message is None:
+        return False
+    if member.message.model_transaction_policy.decoupled:
+        return True
+    return any(_sends(each, context) for _, _, each in members(member, context))

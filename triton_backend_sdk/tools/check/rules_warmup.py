@@ -1,0 +1,98 @@
+"""C32: the requests that warm a model up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from triton_backend_sdk.tools.check.data import byte_size, file_size, type_name
+from triton_backend_sdk.tools.check.finding import Finding
+from triton_backend_sdk.tools.check.repository import ModelDirectory
+from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
+
+C32 = declare("C32", "a warmup request that cannot be made", phase="load")
+
+
+@config_rule(C32)
+def check_warmup(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Each is made as the instance is."""
+    if model.message.HasField("ensemble_scheduling"):
+        return  # C29 speaks of it
+    for index, sample in enumerate(model.message.model_warmup):
+        path = ("model_warmup", index)
+        if not sample.batch_size:
+            yield self.of(
+                model,
+                path,
+                f"warmup '{sample.name}' has batch_size 0: it is passed over",
+                mend="batch_size: 1",
+                severity="warning",
+            )
+            continue
+        for field, message, says in _faults(model, sample):
+            yield self.of(model, (*path, *field), message, says=says)
+
+
+def _faults(model: ModelDirectory, sample: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    inputs = {tensor.name: tensor for tensor in model.message.input}
+    for name, value in sorted(sample.inputs.items()):
+        said = _data_fault(model, name, value)
+        if said:
+            yield ("inputs",), said, said
+        elif name in inputs and (fault := _tensor_fault(model, name, value, inputs[name])):
+            yield (("inputs",), *fault)
+    required = [name for name, tensor in inputs.items() if not tensor.optional]
+    lacks = [name for name in required if name not in sample.inputs]
+    if lacks:
+        here = len([name for name in sample.inputs if name in inputs])
+        yield (
+            (),
+            f"warmup '{sample.name}' lacks input {', '.join(lacks)}",
+            f"expected {len(required)} inputs but got {here} inputs for model '{model.name}'",
+        )
+
+
+def _data_fault(model: ModelDirectory, name: str, value: Any) -> str | None:
+    if any(dim == -1 for dim in value.dims):
+        return f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
+    given = value.WhichOneof("input_data_type")
+    if given is None:
+        return f"warmup setting expects input '{name}' to have input_data_type set"
+    if given != "input_data_file":
+        return None
+    path = model.path / "warmup" / value.input_data_file
+    there, needed = file_size(path), byte_size(value)
+    if there is None:
+        return f"failed to open text file for read {path}: No such file or directory"
+    if needed is not None and there < needed:
+        return (
+            f"warmup setting expects {needed} bytes, but the data provided from {value.input_data_file}only "
+            f"has {there} bytes"
+        )
+    return None
+
+
+def _tensor_fault(model: ModelDirectory, name: str, value: Any, tensor: Any) -> tuple[str, str] | None:
+    if value.data_type != tensor.data_type and tensor.data_type:
+        wanted = type_name(tensor)
+        return (
+            f"warmup input '{name}' is {type_name(value)}, but the model takes {wanted}",
+            f"inference input '{name}' data-type is '{_protocol(value)}', but model '{model.name}' expects "
+            f"'{_protocol(tensor)}'",
+        )
+    dims, wanted_dims = list(value.dims), list(tensor.dims)
+    fits = len(dims) == len(wanted_dims) and all(
+        want in (-1, dim) for dim, want in zip(dims, wanted_dims, strict=True)
+    )
+    if wanted_dims and not fits:
+        return (
+            f"warmup input '{name}' has dims {dims}, but the model takes {wanted_dims}",
+            f"unexpected shape for input '{name}' for model '{model.name}'",
+        )
+    return None
+
+
+def _protocol(tensor: Any) -> str:
+    """Give a type's name as clients write it."""
+    name = type_name(tensor).removeprefix("TYPE_")
+    return "BYTES" if name == "STRING" else name
