@@ -45,6 +45,7 @@ ONLY = {
     "click": ("cli",),
     "rich": ("cli",),
     "tritonclient": ("tools",),
+    "upath": ("tools",),
     "cffi": ("_ffi", "testing"),
     "pytest": ("testing",),
 }

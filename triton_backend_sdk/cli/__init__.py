@@ -27,6 +27,7 @@ COMMANDS = {
         "Print the config.pbtxt that a plugin's Signature stands for.",
     ),
     "build": ("triton_backend_sdk.cli.build", "Build libtriton_NAME.so and its backend directory."),
+    "check": ("triton_backend_sdk.cli.check", "Say what a tritonserver would refuse in a model repository."),
     "serve": ("triton_backend_sdk.cli.serve", "Build a backend and run the real tritonserver on it."),
     "infer": ("triton_backend_sdk.cli.infer", "Send one request to a running server."),
     "dockerfile": ("triton_backend_sdk.cli.dockerfile", "Print the Dockerfile that packs a backend."),
