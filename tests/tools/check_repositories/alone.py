@@ -1,0 +1,144 @@
+"""Repositories and flags that need a server of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.tools.check_repositories.cases import BACKEND, IO, STATES, Case, with_backend, write_model
+
+Build = Callable[[Path], list[Path]]
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Repositories, flags, and what comes of them."""
+
+    name: str
+    rules: tuple[str, ...]
+    build: Build
+    flags: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    #: Whether requests tell whether the models work; False where the models of an ensemble are meant.
+    asked: bool = True
+
+
+def one(config: str | None, name: str = "model", **files: str) -> Build:
+    return several({name: config}, **files)
+
+
+def several(configs: dict[str, str | None], **files: str) -> Build:
+    def build(root: Path) -> list[Path]:
+        for name, config in configs.items():
+            text = None if config is None else with_backend(config)
+            write_model(root, name, text, {"1/": "", **{_path(key): value for key, value in files.items()}})
+        return [root]
+
+    return build
+
+
+def _path(key: str) -> str:
+    return key.replace("__", "/") + ".pbtxt"
+
+
+def _absent(root: Path) -> list[Path]:
+    return [root / "absent"]
+
+
+def _file(root: Path) -> list[Path]:
+    (root / "file").write_text("")
+    return [root / "file"]
+
+
+def _empty(root: Path) -> list[Path]:
+    (root / "a_file").write_text("")
+    return [root]
+
+
+def _level(version: str, *, config: bool) -> Build:
+    def build(root: Path) -> list[Path]:
+        write_model(
+            root,
+            "model",
+            with_backend(IO) if config else None,
+            {f"{version}/model.savedmodel/saved_model.pb": ""},
+        )
+        return [root / "model"]
+
+    return build
+
+
+def _two(root: Path) -> list[Path]:
+    for repository in ("a", "b"):
+        write_model(root / repository, "model", with_backend(IO), {})
+    write_model(root / "b", "another", with_backend(IO), {})
+    return [root / "a", root / "b"]
+
+
+def _of_case(case: Case) -> Build:
+    def build(root: Path) -> list[Path]:
+        case.write(root)
+        return [root]
+
+    return build
+
+
+def _resources(first: str, second: str = "") -> Build:
+    groups = [
+        f"instance_group {{ rate_limiter {{ resources {{ {each} }} }} }}" for each in (first, second) if each
+    ]
+    return several({f"limited{index}": IO + group for index, group in enumerate(groups)})
+
+
+_LIMIT = "--rate-limit=execution_count"
+_STRICT = "--disable-auto-complete-config"
+ALONE = [
+    Alone("absent", ("C01",), _absent),
+    Alone("no_folder", ("C01",), _file),
+    Alone("empty", (), _empty, warnings=("C01",)),
+    Alone("model_as_root", ("C02",), _level("1", config=True)),
+    Alone("seed_as_root", ("C02",), _level("0001", config=False), warnings=("C08",)),
+    Alone("seed_as_root_strict", ("C02",), _level("0001", config=False), (_STRICT,), warnings=("C08",)),
+    Alone("numbers_as_names", (), several({"1": IO, "2": IO})),
+    Alone("no_config_strict", ("C03",), one(None), (_STRICT,)),
+    Alone("hidden_folder", ("C12",), several({"model": IO, ".git": None})),
+    Alone("two_repositories", ("C06",), _two),
+    Alone("namespaces", (), _two, ("--model-namespacing=true",), warnings=("C06",), asked=False),
+    Alone("namespaces_name", ("C05",), one('name: "other"\n' + IO), ("--model-namespacing=true",)),
+    Alone(
+        "config_name",
+        (),
+        one("this is broken {", configs__x=f'backend: "{BACKEND}"'),
+        ("--model-config-name=x",),
+    ),
+    Alone(
+        "config_name_alone",
+        (),
+        one(None, configs__x=f'backend: "{BACKEND}"'),
+        ("--model-config-name=x", _STRICT),
+    ),
+    Alone("config_name_broken", ("C04",), one(IO, configs__x="this is broken {"), ("--model-config-name=x",)),
+    Alone("config_name_absent", (), one(IO), ("--model-config-name=x",), warnings=("C35",)),
+    Alone("cached", (), one(IO + "response_cache { enable: true }"), ("--cache-config=local,size=1048576",)),
+    Alone(
+        "resource_kinds",
+        ("C38",),
+        _resources('name: "R" count: 1 global: true', 'name: "R" count: 1'),
+        (_LIMIT,),
+    ),
+    Alone(
+        "resource_kinds_off",
+        (),
+        _resources('name: "R" count: 1 global: true', 'name: "R" count: 1'),
+        warnings=("C38",),
+    ),
+    Alone(
+        "resource_count", ("C38",), _resources('name: "R" count: 9'), (_LIMIT, "--rate-limit-resource=R:4")
+    ),
+    Alone(
+        "resource_count_enough", (), _resources('name: "R" count: 9'), (_LIMIT, "--rate-limit-resource=R:9")
+    ),
+    Alone("resource_count_unsaid", (), _resources('name: "R" count: 9'), (_LIMIT,)),
+    *(Alone(case.name, case.rules, _of_case(case)) for case in STATES if case.rules),
+]
