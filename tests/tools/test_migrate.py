@@ -340,7 +340,9 @@ def test_an_environment_with_several_pythons(report, tmp_path):
     assert "its packages go to the end of sys.path" in finding.reason
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b", gzip.compress(b"x" * 2000, mtime=0)[:-12]])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", b"\x1f\x8b", gzip.compress(b"x" * 2000, mtime=0)[:-12]]
+)
 def test_an_environment_that_is_no_archive(report, tmp_path, content):
     (tmp_path / "m").mkdir(exist_ok=True)
     (tmp_path / "m" / "env.tar.gz").write_bytes(content)
