@@ -15,6 +15,7 @@ import click
 from rich.text import Text
 
 from triton_backend_sdk.cli import console
+from triton_backend_sdk.cli.pass_through import PassThrough
 from triton_backend_sdk.tools.check.engine import check, exit_status, mend, rules
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.report import as_dict, sarif
@@ -26,20 +27,8 @@ _STYLES = {"note": "blue", "warning": "yellow", "error": "bold red"}
 _FAILED = 2
 
 
-class _PassThrough(click.Command):
-    """A command whose arguments after ``--`` belong to another program."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        cut = args.index("--") if "--" in args else len(args)
-        ctx.obj = args[cut + 1 :]
-        return super().parse_args(ctx, args[:cut])
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- TRITONSERVER FLAGS...]"]
-
-
 @click.command(
-    cls=_PassThrough,
+    cls=PassThrough,
     epilog="""\b
 Examples:
   tbsdk check models

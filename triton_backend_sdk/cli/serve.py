@@ -14,6 +14,7 @@ import click
 from rich.text import Text
 
 from triton_backend_sdk.cli import console
+from triton_backend_sdk.cli.pass_through import PassThrough
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.compat import NAME, build_compat
 from triton_backend_sdk.tools.errors import HandledError
@@ -27,20 +28,8 @@ from triton_backend_sdk.tools.server import ModelStatus, TritonServer, find_serv
 _USUAL_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 
 
-class _PassThrough(click.Command):
-    """A command whose arguments after ``--`` belong to another program."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        cut = args.index("--") if "--" in args else len(args)
-        ctx.obj = args[cut + 1 :]
-        return super().parse_args(ctx, args[:cut])
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        return [*super().collect_usage_pieces(ctx), "[-- TRITONSERVER FLAGS...]"]
-
-
 @click.command(
-    cls=_PassThrough,
+    cls=PassThrough,
     epilog="""\b
 Examples:
   tbsdk serve
