@@ -8,8 +8,7 @@ from triton_backend_sdk import InternalError, Response
 from triton_backend_sdk.python_backend.infer_request import RELEASE_RESCHEDULE, InferenceRequest
 from triton_backend_sdk.python_backend.infer_response import InferenceResponse, as_sdk
 from triton_backend_sdk.python_backend.pb_error import TritonModelException
-
-_FINAL = 1  # TRITONSERVER_RESPONSE_COMPLETE_FINAL
+from triton_backend_sdk.python_backend.response_sender import FINAL
 
 
 class Misuse(TritonModelException):
@@ -44,7 +43,7 @@ def answered(request: InferenceRequest, item: Any) -> Any:
         )
     if request._sender is not None:
         try:
-            request._sender.count(True, _FINAL)
+            request._sender.count(True, FINAL)
         except TritonModelException as error:
             raise Misuse(str(error)) from None
         request._sender.close()

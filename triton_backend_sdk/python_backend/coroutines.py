@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
 
-from triton_backend_sdk.python_backend.owner import PythonModel, enter
+from triton_backend_sdk.python_backend.owner import PythonModel, here
 
 #: Seconds between two looks whether the model is being unloaded, while coroutines run in the background.
 _LOOK_S = 0.5
@@ -70,7 +70,7 @@ class Coroutines:
             self._loop.call_soon_threadsafe(function)
 
     def _run(self) -> None:
-        enter(self._owner)
+        here.owner = self._owner
         asyncio.set_event_loop(self._loop)
         while not self._ended:
             try:

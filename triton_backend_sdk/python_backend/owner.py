@@ -86,12 +86,6 @@ _owners: weakref.WeakSet[PythonModel] = weakref.WeakSet()
 _changing = threading.RLock()  # a __del__ may call while it is held
 
 
-def enter(owner: PythonModel | None) -> PythonModel | None:
-    """Say whose code this thread runs from now on, and give whose it was: ``active``, faster."""
-    before, here.owner = here.owner, owner
-    return before
-
-
 def current() -> PythonModel:
     """Give the model whose code this thread runs; on a thread of nobody's, the only one that there is.
 

@@ -12,7 +12,7 @@ from triton_backend_sdk.python_backend.pb_error import TritonModelException
 if TYPE_CHECKING:
     from triton_backend_sdk.python_backend.owner import PythonModel
 
-_FINAL = 1  # TRITONSERVER_RESPONSE_COMPLETE_FINAL
+FINAL = 1  # TRITONSERVER_RESPONSE_COMPLETE_FINAL
 _CLOSED = "Unable to send response. Response sender has been closed."
 
 
@@ -42,7 +42,7 @@ class InferenceResponseSender:
             self._count = 1
             self._give(self.attach(), response, False)
             return
-        if flags not in (0, _FINAL):
+        if flags not in (0, FINAL):
             raise TritonModelException("Unable to send response. Unsupported flag provided.")
         if response is None and flags == 0:
             raise TritonModelException(
@@ -62,7 +62,7 @@ class InferenceResponseSender:
             if self._decoupled:
                 sender.close()
             return
-        self._give(sender, response, flags == _FINAL or (first and not self._decoupled))
+        self._give(sender, response, flags == FINAL or (first and not self._decoupled))
 
     @staticmethod
     def _give(sender: ResponseSender, response: InferenceResponse, final: bool) -> None:
@@ -97,7 +97,7 @@ class InferenceResponseSender:
                     )
             if self._closed:
                 raise TritonModelException(_CLOSED)
-            self._closed = flags == _FINAL
+            self._closed = flags == FINAL
             self._count += 1
             return self._count == 1
 
