@@ -46,6 +46,7 @@ ONLY = {
     "rich": ("cli",),
     "tritonclient": ("tools",),
     "upath": ("tools",),
+    "yaml": ("tools",),
     "cffi": ("_ffi", "testing"),
     "pytest": ("testing",),
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import find_server
-from triton_backend_sdk.tools.server_options import checks, probe
+from triton_backend_sdk.tools.server_options import checks, files, probe
 from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED
 from triton_backend_sdk.tools.server_options.options import ServerOptions, flags
 from triton_backend_sdk.tools.server_options.values import InvalidOptionError
@@ -169,7 +170,6 @@ def _alike(ours, theirs):
         ({"repository_poll_secs": 3}, "no effect without --model-control-mode=poll"),
         ({"grpc_server_cert": "no.pem", "grpc_use_ssl": True}, "there is no file no.pem"),
         ({"grpc_root_cert": __file__}, "no effect without --grpc-use-ssl"),
-        ({"grpc_use_ssl_mutual": False}, "still turns TLS on"),
         ({"backend_directory": "nowhere"}, "there is no folder nowhere"),
         ({"preload": ["no.so"]}, "there is no library no.so"),
         ({"http_port": "80x"}, "would take it for 80"),
@@ -201,3 +201,67 @@ def test_what_is_no_tritonserver(tmp_path):
     binary.chmod(0o755)
     with pytest.raises(HandledError, match="names no flags"):
         probe.known_flags(binary)
+
+
+def test_yaml_there_and_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.save(FULL, tmp_path / "options.yaml")
+    assert "http-port: 9000\n" in (tmp_path / "options.yaml").read_text()
+    assert files.load(tmp_path / "options.yaml").to_argv() == FULL.absolute(tmp_path).to_argv()
+
+
+def test_yaml_paths_are_relative_to_the_file(tmp_path):
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "a.yaml").write_text(
+        "model-repository: [../models, 's3://bucket/models', /abs]\npreload: libops.so\nlog_file: x.log\n"
+    )
+    options = files.load(tmp_path / "conf" / "a.yaml")
+    assert options.model_repository == [tmp_path / "conf/../models", "s3://bucket/models", Path("/abs")]
+    assert options.preload == [tmp_path / "conf" / "libops.so"]
+    assert options.to_argv()[0] == f"--log-file={tmp_path}/conf/x.log"
+
+
+def test_one_may_be_given_for_several():
+    assert ServerOptions(model_repository="a", load_model="b").to_argv() == [
+        "--model-repository=a",
+        "--load-model=b",
+    ]
+
+
+def test_yaml_with_old_flags_is_translated(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "strict-model-config: true\ntrace-rate: 7\ntrace_count: 2\ntrace-config: {'': {rate: 9}}\n"
+    )
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        options = files.load(file)
+    assert options.disable_auto_complete_config is True
+    assert options.trace_config == {"": {"rate": 9, "count": "2"}}
+    with pytest.raises(HandledError, match=r"a\.yaml: --strict-model-config is deprecated"):
+        files.load(file, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("htp-port: 1", "a.yaml: tritonserver has no option 'htp_port'; did you mean 'http_port'"),
+        ("- http-port", "holds no options"),
+        ("http-port: [", "cannot read"),
+        (None, "cannot read"),
+    ],
+)
+def test_yaml_that_is_none(tmp_path, text, words):
+    if text is not None:
+        (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(HandledError, match=words):
+        files.load(tmp_path / "a.yaml")
+
+
+def test_an_empty_yaml_sets_nothing(tmp_path):
+    (tmp_path / "a.yaml").write_text("# nothing\n")
+    assert files.load(tmp_path / "a.yaml") == ServerOptions()
+
+
+def test_yaml_that_cannot_be_written(tmp_path):
+    with pytest.raises(HandledError, match="cannot write"):
+        files.save(FULL, tmp_path / "nowhere" / "a.yaml")

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.flags import RESTRICTED, SWITCH, Flag
-from triton_backend_sdk.tools.server_options.options import ServerOptions, flags
+from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, is_uri
 from triton_backend_sdk.tools.server_options.values import texts, value
 
 _SERVICES = (("http", "HTTP", 8000), ("grpc", "GRPC", 8001), ("metrics", "metrics", 8002))
@@ -23,8 +24,29 @@ _RESTRICTED = [
     "trace",
     "logging",
 ]
-_CLOUD = ("s3://", "gs://", "as://")
 _TRACE_MODES = ("triton", "opentelemetry")
+
+
+class OptionsError(HandledError):
+    """Options that tritonserver would refuse, or take for others.
+
+    :param faults: all that is wrong, in its words where it has some.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        message = faults[0] if len(faults) == 1 else f"{len(faults)} of tritonserver's options are wrong"
+        super().__init__(message, details=faults if len(faults) > 1 else ())
+
+
+def check(options: ServerOptions) -> None:
+    """Refuse options of which tritonserver would say that they are wrong.
+
+    :raises OptionsError: says all that is wrong.
+    """
+    found = faults(options)
+    if found:
+        raise OptionsError(found)
 
 
 def faults(options: ServerOptions) -> list[str]:
@@ -33,8 +55,8 @@ def faults(options: ServerOptions) -> list[str]:
     found = [
         text for name, each in given.items() if name in flags() for text in _value_faults(flags()[name], each)
     ]
-    for check in (_models, _ports, _repositories, _files, _ssl):
-        found += check(options)
+    for look in (_models, _ports, _repositories, _files, _ssl):
+        found += look(options)
     return found
 
 
@@ -121,7 +143,7 @@ def _repositories(options: ServerOptions) -> Iterator[str]:
     if not options.model_repository:
         yield "Invalid argument - --model-repository must be specified"
     for place in options.model_repository or ():
-        if not str(place).startswith(_CLOUD) and not Path(place).is_dir():
+        if not is_uri(place) and not Path(place).is_dir():
             yield f"failed to stat file {place}: there is no such model repository"
 
 
@@ -141,9 +163,7 @@ def _files(options: ServerOptions) -> Iterator[str]:
 
 
 def _ssl(options: ServerOptions) -> Iterator[str]:
-    wanted = bool(options.grpc_use_ssl) or options.grpc_use_ssl_mutual is not None
+    wanted = bool(options.grpc_use_ssl or options.grpc_use_ssl_mutual)
     for name in ("grpc_server_cert", "grpc_server_key", "grpc_root_cert"):
         if getattr(options, name) is not None and not wanted:
             yield f"--{name.replace('_', '-')} has no effect without --grpc-use-ssl=true"
-    if options.grpc_use_ssl_mutual is False:
-        yield "--grpc-use-ssl-mutual=false still turns TLS on: leave it out"

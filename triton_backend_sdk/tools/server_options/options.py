@@ -34,7 +34,7 @@ class ServerOptions(Fields):
 
     def __new__(cls, **fields: Any) -> ServerOptions:
         """Refuse an unknown name in words that help."""
-        known = [*flags(), "preload"]
+        known = names()
         for name in fields:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
@@ -42,9 +42,16 @@ class ServerOptions(Fields):
                 raise TypeError(f"tritonserver has no option '{name}'{meant}")
         return super().__new__(cls)
 
+    def __post_init__(self) -> None:
+        """Take one for several where several may be given."""
+        for name in _SEVERAL:
+            value = getattr(self, name)
+            if isinstance(value, (str, Path)):
+                setattr(self, name, [value])
+
     def given(self) -> dict[str, Any]:
         """Give the fields that are set, by name."""
-        found = {name: getattr(self, name) for name in (*flags(), "preload")}
+        found = {name: getattr(self, name) for name in names()}
         return {name: value for name, value in found.items() if value is not None}
 
     def to_argv(self) -> list[str]:
@@ -61,24 +68,9 @@ class ServerOptions(Fields):
         :raises InvalidOptionError: a flag that does not exist, or a value that tritonserver would refuse.
         """
         given: dict[str, list[str]] = {}
-        for name, text in _flags_in(argv):
-            if name in DEPRECATED:
-                modern, warning = modernize(name, text)
-                if strict:
-                    raise InvalidOptionError(warning)
-                warnings.warn(warning, DeprecationWarning, stacklevel=2)
-                if name == "response-cache-byte-size" and any(
-                    each == "cache-config" for each, _ in _flags_in(argv)
-                ):
-                    raise InvalidOptionError(
-                        "Error: Incompatible flags --response-cache-byte-size and --cache-config both "
-                        "provided. Please provide one or the other."
-                    )
-                if modern is not None:
-                    given.setdefault(modern[0].replace("-", "_"), []).append(modern[1])
-                continue
+        for name, text in modern(list(_flags_in(argv)), strict):
             given.setdefault(name.replace("-", "_"), []).append(text)
-        return cls(**{name: _read(flags()[name], each) for name, each in given.items()})
+        return cls(**{name: read(flags()[name], each) for name, each in given.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields that are set as plain values, for YAML or JSON."""
@@ -96,11 +88,85 @@ class ServerOptions(Fields):
         """Give a copy in which the fields that are not set have these values."""
         return type(self)(**{**defaults, **self.given()})
 
+    def replaced(self, **fields: Any) -> ServerOptions:
+        """Give a copy in which these fields have these values; None leaves one to the server."""
+        return type(self)(**{**self.given(), **fields})
+
+    def absolute(self, base: Path) -> ServerOptions:
+        """Give a copy in which no path depends on the folder that the server is started in.
+
+        :param base: what relative paths are relative to.
+        """
+        return type(self)(
+            **{
+                name: _absolute(base, value) if name in _PATHS else value
+                for name, value in self.given().items()
+            }
+        )
+
+
+def names() -> list[str]:
+    """Give the names of all fields."""
+    return [*flags(), "preload"]
+
 
 @functools.cache
 def flags() -> Mapping[str, Flag]:
     """Give all flags, by the names of their fields."""
     return flags_of(Fields)
+
+
+#: Fields with several plain values, each of which may be given alone.
+_SEVERAL = ("model_repository", "load_model", "preload")
+_PATHS = (
+    *("model_repository", "preload", "log_file"),
+    *("backend_directory", "repoagent_directory", "cache_directory"),
+    *("grpc_server_cert", "grpc_server_key", "grpc_root_cert"),
+)
+
+
+def _absolute(base: Path, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_absolute(base, each) for each in value]
+    # absolute() keeps links and `..`: the server shall show the path that was given
+    return value if is_uri(value) else (base / Path(value).expanduser()).absolute()
+
+
+def is_uri(place: str | Path) -> bool:
+    """Tell whether a model repository is no folder of this machine: s3://, gs://, as://."""
+    return "://" in str(place)
+
+
+def modern(given: list[tuple[str, str]], strict: bool) -> list[tuple[str, str]]:
+    """Translate the old ones among flags, each a DeprecationWarning.
+
+    :raises InvalidOptionError: there is an old one, and strict; or one that contradicts a new one.
+    """
+    found = []
+    for name, text in given:
+        if name not in DEPRECATED:
+            found.append((name, text))
+            continue
+        today, warning = modernize(name, text)
+        if strict:
+            raise InvalidOptionError(warning)
+        warnings.warn(warning, DeprecationWarning, stacklevel=3)
+        if name == "response-cache-byte-size" and any(each == "cache-config" for each, _ in given):
+            raise InvalidOptionError(
+                "Error: Incompatible flags --response-cache-byte-size and --cache-config both provided. "
+                "Please provide one or the other."
+            )
+        if today is not None:
+            found.append(today)
+    return found
+
+
+def read(flag: Flag, given: list[str]) -> Any:
+    """Give a flag's value from what followed it on a command line.
+
+    :raises InvalidOptionError: tritonserver would refuse it, or read something else from it.
+    """
+    return True if flag.form is SWITCH else values.value(flag, given)
 
 
 def _written(name: str, value: Any) -> Iterator[str]:
@@ -109,12 +175,10 @@ def _written(name: str, value: Any) -> Iterator[str]:
         if value:
             yield f"--{flag.name}"
         return
+    if name == "grpc_use_ssl_mutual" and value is False:
+        return  # tritonserver would turn TLS on for that, too
     for text in values.texts(flag, value):
         yield f"--{flag.name}={text}"
-
-
-def _read(flag: Flag, given: list[str]) -> Any:
-    return True if flag.form is SWITCH else values.value(flag, given)
 
 
 def _flags_in(argv: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -46,8 +46,12 @@ def _known_flags(binary: Path, changed: int) -> frozenset[str]:
         done = subprocess.run(
             [binary, "--help"], capture_output=True, text=True, timeout=_HELP_LIMIT_S, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HandledError(f"{binary} --help did not answer: {error}", "tbsdk doctor") from error
+    except OSError as error:
+        raise HandledError(f"cannot run {binary}: {error.strerror}", "tbsdk doctor") from error
+    except subprocess.TimeoutExpired as error:
+        raise HandledError(
+            f"{binary} --help did not end in {_HELP_LIMIT_S:.0f} s", "is it a tritonserver?"
+        ) from error
     found = frozenset(_FLAG.findall(done.stderr + done.stdout))
     if "model-repository" not in found:
         lines = (done.stderr + done.stdout).splitlines()

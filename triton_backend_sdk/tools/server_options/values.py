@@ -30,7 +30,7 @@ def texts(flag: Flag, value: Any) -> list[str]:
         return list(_entries(flag, value))
     if flag.form is RANGE:
         return ["{}-{}".format(*value)]
-    return [_text(each) for each in value] if flag.repeats else [_text(value)]
+    return [plain_text(each) for each in value] if flag.repeats else [plain_text(value)]
 
 
 def value(flag: Flag, given: list[str]) -> Any:
@@ -52,7 +52,8 @@ def value(flag: Flag, given: list[str]) -> Any:
     return _plain(flag, flag.type, given[-1])  # of several, tritonserver takes the last
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
+    """Write a plain value as tritonserver reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -61,7 +62,7 @@ def _entries(flag: Flag, value: Mapping[Any, Any]) -> Iterable[str]:
     for name, inner in value.items():
         if flag.form is SETTINGS:
             prefix = f"{name}," if name else ""
-            yield from (f"{prefix}{setting}={_text(each)}" for setting, each in inner.items())
+            yield from (f"{prefix}{setting}={plain_text(each)}" for setting, each in inner.items())
         elif flag.form is RESTRICTED:
             yield "{}:{}={}".format(name, *inner)
         elif isinstance(inner, Mapping):
