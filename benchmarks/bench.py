@@ -112,7 +112,7 @@ def _serve(ground: Ground, peer: Peer, installation: ServerInstallation) -> Iter
         ground.repository(peer),
         backend_directory=ground.backends,
         server=installation,
-        extra_args=["--allow-metrics=false"],
+        allow_metrics=False,
         env=ground.env,
     ) as server:
         check_answers(server.grpc_url, peer)

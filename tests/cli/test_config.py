@@ -99,7 +99,7 @@ def test_the_real_server_takes_it_as_it_is(project, tritonserver):
     (model / "1").mkdir(parents=True)
     run(["config", str(project), "--model", "thrice", "-p", "scale=3", "-o", str(model / "config.pbtxt")])
 
-    server = tritonserver(project, extra_args=["--disable-auto-complete-config"])
+    server = tritonserver(project, disable_auto_complete_config=True)
 
     answer = infer(server.http_url, "http", "thrice", {"IN": np.float32([[1, 2]])})
     assert answer.outputs["OUT"].tolist() == [[3, 6]]

@@ -14,7 +14,7 @@ import pytest
 
 from tests.runtime.conftest import FP32, write_model, write_project
 from triton_backend_sdk.tools.build import build_backend
-from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server import ServerOptions, TritonServer
 
 MISBEHAVE = '''
 import os
@@ -140,8 +140,8 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(place):
-    flags = ["--model-control-mode=explicit", "--load-model=good", "--load-model=misbehaving"]
-    with TritonServer(place / "models", backend_directory=place / "backends", extra_args=flags) as running:
+    options = ServerOptions(model_control_mode="explicit", load_model=["good", "misbehaving"])
+    with TritonServer(place / "models", options, backend_directory=place / "backends") as running:
         yield running
         assert works(running, "good")
     assert running.returncode == 0
@@ -243,9 +243,8 @@ def test_a_backend_that_cannot_start_python_says_what_to_install(
         (backend / removed).unlink()
     else:
         edit_conf(backend, **settings)
-    flags = ["--model-control-mode=explicit"]
     with TritonServer(
-        tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags
+        tmp_path / "models", backend_directory=tmp_path / "backends", model_control_mode="explicit"
     ) as server:
         status, error = control(server, "lonely", "load")
         assert status == 400
@@ -277,9 +276,8 @@ def test_a_python_that_lacks_the_runtimes_packages_is_named_with_what_to_install
     bare = tmp_path / "bare-venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True, timeout=60)
     edit_conf(backend, executable=str(bare / "bin" / "python"))
-    flags = ["--model-control-mode=explicit"]
     with TritonServer(
-        tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags
+        tmp_path / "models", backend_directory=tmp_path / "backends", model_control_mode="explicit"
     ) as server:
         status, error = control(server, "bare", "load")
         assert status == 400

@@ -13,7 +13,7 @@ import pytest
 from tests.runtime.conftest import FP32, write_model, write_project
 from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.compat import build_compat
-from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server import ServerOptions, TritonServer
 
 #: A model that multiplies by what its helper says, and tells in which process.
 MODEL = """
@@ -124,14 +124,14 @@ def server(backends, tmp_path_factory):
     for name, (source, _) in BROKEN.items():
         add(repository, name, "python", 1, source)
     write_model(repository, "no_file", "python", *FP32)
-    flags = [
-        "--exit-on-error=false",
-        "--strict-readiness=false",
-        "--model-control-mode=explicit",
-        "--load-model=*",
-        "--backend-config=python_inprocess,shm-default-byte-size=1048576",
-    ]
-    with TritonServer(repository, backend_directory=backends, extra_args=flags) as running:
+    options = ServerOptions(
+        exit_on_error=False,
+        strict_readiness=False,
+        model_control_mode="explicit",
+        load_model="*",
+        backend_config={"python_inprocess": {"shm-default-byte-size": 1048576}},
+    )
+    with TritonServer(repository, options, backend_directory=backends) as running:
         yield running
 
 
@@ -197,7 +197,7 @@ def test_a_broken_model_says_what_is_wrong(server, name):
 
 def test_nothing_is_written_into_the_repository(server):
     ask(server, "stand_in", 1)
-    [repository] = server.model_repositories
+    [repository] = server.options.model_repository
     assert not list(repository.rglob("__pycache__"))
 
 
@@ -219,7 +219,7 @@ def test_statistics_and_metrics_count_it(server):
 
 
 def test_a_reload_serves_what_changed(server):
-    [repository] = server.model_repositories
+    [repository] = server.options.model_repository
     add(repository, "changing", "python", 5)
     for factor in (5, 6, 7):
         (repository / "changing" / "1" / "helper.py").write_text(f"FACTOR = {factor}\n")  # as long, as old

@@ -17,10 +17,9 @@ def test_a_python_that_does_not_start_fails_each_load_at_once(tmp_path, monkeypa
         write_model(tmp_path / "models", name, name, *FP32)
     (tmp_path / "sitecustomize.py").write_text("raise SystemExit")  # Python fails with the GIL held
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    flags = ["--model-control-mode=explicit"]
     answers = []
     with TritonServer(
-        tmp_path / "models", backend_directory=tmp_path / "backends", extra_args=flags
+        tmp_path / "models", backend_directory=tmp_path / "backends", model_control_mode="explicit"
     ) as server:
         for name in ("first", "first", "second"):
             try:

@@ -83,23 +83,16 @@ def project(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def server(project, trace_file):
-    flags = [
-        "--model-control-mode=explicit",
-        "--load-model=watched",
-        "--trace-config=mode=triton",
-        f"--trace-config=triton,file={trace_file}",
-        "--trace-config=triton,log-frequency=1",
-        "--trace-config=level=TIMESTAMPS",
-        "--trace-config=rate=1",
-    ]
-    with serve(project, flags) as running:
+    traces = {
+        "": {"mode": "triton", "level": "TIMESTAMPS", "rate": 1},
+        "triton": {"file": trace_file, "log-frequency": 1},
+    }
+    with serve(project, trace_config=traces, model_control_mode="explicit", load_model="watched") as running:
         yield running
 
 
-def serve(project, flags):
-    return TritonServer(
-        project.model_repository, backend_directory=project.root / "backends", extra_args=flags
-    )
+def serve(project, **options):
+    return TritonServer(project.model_repository, backend_directory=project.root / "backends", **options)
 
 
 def ask(server, request_id="who asks", **parameters):
@@ -202,10 +195,12 @@ def test_a_span_is_one_of_opentelemetrys(project):
     thread = threading.Thread(target=collector.serve_forever)
     thread.start()
     url = f"http://127.0.0.1:{collector.server_port}/v1/traces"
-    settings = ["mode=opentelemetry", f"opentelemetry,url={url}", "opentelemetry,bsp_schedule_delay=100"]
+    traces = {
+        "": {"mode": "opentelemetry", "level": "TIMESTAMPS", "rate": 1},
+        "opentelemetry": {"url": url, "bsp_schedule_delay": 100},
+    }
     try:
-        flags = [f"--trace-config={setting}" for setting in [*settings, "level=TIMESTAMPS", "rate=1"]]
-        with serve(project, flags) as running:
+        with serve(project, trace_config=traces) as running:
             ask(running, seconds=0.2)
             wait_for(lambda: {"hang", "watched"} <= {name for body in bodies for name in spans(body)})
             context = re.search(r"context \{'traceparent': '00-(\w{32})-(\w{16})-01'\}", running.log_text())

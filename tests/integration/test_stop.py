@@ -122,9 +122,7 @@ def folders(tmp_path_factory):
 
 @pytest.mark.parametrize("run", range(3))
 def test_a_server_that_is_stopped_in_full_swing_ends_well(folders, run):
-    server = TritonServer(
-        folders / "models", backend_directory=folders / "backends", extra_args=["--exit-timeout-secs=20"]
-    )
+    server = TritonServer(folders / "models", backend_directory=folders / "backends", exit_timeout_secs=20)
     with server as running:
         over = threading.Event()
 

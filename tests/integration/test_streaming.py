@@ -18,7 +18,7 @@ import tritonclient.grpc as triton
 
 from tests.runtime.conftest import FP32, write_model, write_project
 from triton_backend_sdk.tools.build import build_backend
-from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server import ServerOptions, TritonServer
 
 STREAM = '''
 import numpy as np
@@ -77,8 +77,8 @@ def server(tmp_path_factory) -> Iterator[TritonServer]:
     for name, source, extra in (("counts", STREAM, DECOUPLED), ("sleeps", SLEEP, "")):
         build_backend(write_project(root / "projects", name, source), root / "backends")
         write_model(root / "models", name, name, *FP32, extra=extra)
-    options = ["--model-control-mode=explicit", "--load-model=*"]
-    with TritonServer(root / "models", backend_directory=root / "backends", extra_args=options) as server:
+    options = ServerOptions(model_control_mode="explicit", load_model="*")
+    with TritonServer(root / "models", options, backend_directory=root / "backends") as server:
         yield server
 
 

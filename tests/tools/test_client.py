@@ -88,8 +88,7 @@ def test_an_unknown_model_is_told_with_those_there_are(url, protocol):
 def test_a_model_that_failed_to_load_is_told_with_the_reason(tmp_path, protocol):
     project = write_echo_project(tmp_path, {"lost": ""})
     (project.model_repository / "lost" / "config.pbtxt").write_text('backend: "nope"')
-    flags = ["--exit-on-error=false"]
-    with TritonServer(project.model_repository, backend_directory=tmp_path, extra_args=flags) as server:
+    with TritonServer(project.model_repository, backend_directory=tmp_path, exit_on_error=False) as server:
         url = server.http_url if protocol == "http" else server.grpc_url
         with pytest.raises(HandledError) as caught:
             model_metadata(url, protocol, "lost")

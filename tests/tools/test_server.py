@@ -18,7 +18,11 @@ from triton_backend_sdk.tools import server as server_module
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
 from triton_backend_sdk.tools.ports import choose_ports, is_free
-from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server import ServerOptions, StartError, TritonServer
+from triton_backend_sdk.tools.server_errors import ModelFailure
+from triton_backend_sdk.tools.server_options.checks import OptionsError
+from triton_backend_sdk.tools.server_options.options import flags
+from triton_backend_sdk.tools.server_options.probe import UnsupportedFlagError
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +51,10 @@ def listener(port=0):
 
 
 def script(tmp_path, text):
-    """Give a shell script as a tritonserver."""
+    """Give a shell script as a tritonserver that has all flags."""
     binary = tmp_path / "tritonserver"
-    binary.write_text(f"#!/bin/sh\n{text}\n")
+    (tmp_path / "help").write_text("".join(f"  --{flag.name}\n" for flag in flags().values()))
+    binary.write_text(f'#!/bin/sh\n[ "$1" = --help ] && exec cat {tmp_path}/help\n{text}\n')
     binary.chmod(0o755)
     return ServerInstallation(binary, None, None, None, "test", None)
 
@@ -83,7 +88,8 @@ def test_given_ports_and_flags_reach_it(empty):
         http_port=ports["http"],
         grpc_port=ports["grpc"],
         metrics_port=ports["metrics"],
-        extra_args=["--id=mine", "--log-verbose", "1"],
+        options=ServerOptions(id="mine", log_verbose=7),
+        log_verbose=1,
     ) as server:
         assert server.request("/v2")["name"] == "mine"
         assert server.http_url == f"127.0.0.1:{ports['http']}"
@@ -92,12 +98,12 @@ def test_given_ports_and_flags_reach_it(empty):
 
 
 def test_services_can_be_left_out(empty):
-    with TritonServer(empty, extra_args=["--allow-grpc=false", "--allow-metrics=false"]) as server:
+    with TritonServer(empty, allow_grpc=False, allow_metrics=False) as server:
         assert server.request("/v2")["name"] == "triton"
 
 
 def test_another_address_is_asked_there(empty):
-    with TritonServer(empty, extra_args=["--http-address=127.0.0.2"]) as server:
+    with TritonServer(empty, http_address="127.0.0.2") as server:
         assert server.http_url.startswith("127.0.0.2:")
 
 
@@ -116,17 +122,20 @@ def test_a_proxy_in_the_environment_is_not_asked(empty, monkeypatch):
 
 
 def test_a_missing_repository_is_told_in_the_servers_words(tmp_path):
-    with (
-        pytest.raises(HandledError, match=f"creating server: Internal - failed to stat file {tmp_path}/none"),
-        TritonServer(tmp_path / "none"),
-    ):
-        pass
+    with pytest.raises(OptionsError, match=f"failed to stat file {tmp_path}/none: there is no such"):
+        TritonServer(tmp_path / "none").start()
 
 
 def test_models_that_fail_are_named(broken):
     server = TritonServer(broken)
-    with pytest.raises(HandledError, match="did not start: creating server: Internal") as caught, server:
+    with pytest.raises(StartError, match="did not start: creating server: Internal") as caught, server:
         pass
+    assert (caught.value.code, caught.value.reason) == ("Internal", "failed to load all models")
+    assert caught.value.returncode == 1
+    assert any("failed to load all models" in line for line in caught.value.log)
+    found = {failure.name: failure for failure in caught.value.failures}
+    assert found["lost"] == ModelFailure("lost", 1, found["lost"].reason)
+    assert found["garbled"].version is None
     lines = "\n".join(caught.value.details)
     assert "failed to load 'lost' version 1: Invalid argument: unable to find backend library" in lines
     assert "Poll failed for model directory 'garbled'" in lines
@@ -135,7 +144,7 @@ def test_models_that_fail_are_named(broken):
 
 
 def test_models_that_fail_are_reported_when_the_server_lives_with_them(broken):
-    with TritonServer(broken, extra_args=["--exit-on-error=false"]) as server:
+    with TritonServer(broken, exit_on_error=False) as server:
         garbled, lost = sorted(server.models(), key=lambda model: model.name)
     assert (lost.name, lost.version, lost.state) == ("lost", "1", "UNAVAILABLE")
     assert "unable to find backend library for backend 'nope'" in lost.reason
@@ -143,18 +152,25 @@ def test_models_that_fail_are_reported_when_the_server_lives_with_them(broken):
     assert "failed to read text proto" in garbled.reason
 
 
-def test_an_unknown_flag_is_named(empty):
-    with (
-        pytest.raises(HandledError, match="unrecognized option '--frob=1'"),
-        TritonServer(empty, extra_args=["--frob=1"]),
-    ):
-        pass
+def test_an_unknown_option_is_named(empty):
+    with pytest.raises(TypeError, match="no option 'log_verbos'; did you mean 'log_verbose'"):
+        TritonServer(empty, log_verbos=1)
 
 
-@pytest.mark.parametrize("flag", ["--http-port=1", "--grpc-port", "--metrics-port=1", "--allow-http=false"])
-def test_flags_that_the_launcher_needs_are_refused(empty, flag):
-    with pytest.raises(HandledError, match=flag.partition("=")[0]):
-        TritonServer(empty, extra_args=[flag, "1"])
+def test_an_option_that_the_server_lacks_is_told_before_the_start(empty, tmp_path):
+    old = script(tmp_path, "exit 1")
+    (tmp_path / "help").write_text((tmp_path / "help").read_text().replace("  --http-max-input-size\n", ""))
+    server = TritonServer(empty, server=old, http_max_input_size=1 << 20)
+    with pytest.raises(UnsupportedFlagError, match=r"has no --http-max-input-size: it came with 2\.69"):
+        server.start()
+    assert server.log_lines() == []
+
+
+def test_options_that_are_wrong_are_told_all_at_once(empty):
+    server = TritonServer(empty, load_model="a", log_format="x")
+    with pytest.raises(OptionsError, match="2 of tritonserver's options are wrong") as caught:
+        server.start()
+    assert [fault.split()[0] for fault in caught.value.details] == ["invalid", "Error:"]
 
 
 def test_a_given_port_in_use_is_named(empty):
@@ -165,6 +181,19 @@ def test_a_given_port_in_use_is_named(empty):
     ):
         pass
     assert caught.value.next_step == "take another --grpc-port"
+
+
+def test_preferred_ports_are_taken_where_they_are_free_and_given_up_where_they_are_lost(empty, monkeypatch):
+    ports = choose_ports(dict.fromkeys(("http", "grpc", "metrics")))
+    with TritonServer(empty, prefer=ports) as server:
+        assert server.http_url == f"127.0.0.1:{ports['http']}"
+        with TritonServer(empty, prefer=ports) as second:
+            assert second.http_url != server.http_url
+        monkeypatch.setattr(server_module, "is_free", lambda port: True)  # as when it is lost just then
+        with TritonServer(empty, prefer=ports) as third:
+            assert third.http_url != server.http_url
+    with TritonServer(empty, prefer=ports, grpc_port=ports["http"]) as fourth:
+        assert fourth.grpc_url.endswith(str(ports["http"]))
 
 
 @pytest.mark.parametrize("service", ["http", "grpc", "metrics"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -15,15 +16,16 @@ from concurrent.futures import Future
 # PR_SET_PDEATHSIG asks the kernel to kill the child when the parent is gone, however it went. It is set by a
 # short program that then becomes the child: Popen's preexec_fn would run Python between fork and exec, which
 # can deadlock where threads are about. Python ignores SIGPIPE, and exec keeps that, so it is put back.
+# What the program alone shall have in its environment comes last: LD_PRELOAD would be this Python's, too.
 _BOUND_EXEC = """
-import ctypes, os, signal, sys
+import ctypes, json, os, signal, sys
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() == int(sys.argv[1]):
     try:
-        os.execv(sys.argv[2], sys.argv[2:])
+        os.execve(sys.argv[3], sys.argv[3:], {**os.environ, **json.loads(sys.argv[2])})
     except OSError as error:
-        print(f"error: cannot run {sys.argv[2]}: {error.strerror}", flush=True)
+        print(f"error: cannot run {sys.argv[3]}: {error.strerror}", flush=True)
 os._exit(126)
 """
 
@@ -36,6 +38,8 @@ class BoundProcess:
     The kernel ties the child to the *thread* that started it, so the thread that drains the output starts it,
     and ends only after it. The child has its own session: Ctrl-C in the terminal reaches only the parent.
 
+    :param env: in place of this process's environment.
+    :param late_env: what the program alone finds in its environment, not what starts it.
     :param on_line: called on that thread for each line; it is dropped for good when it raises.
     :param keep: how many of the last lines are remembered.
     :raises OSError: the program cannot be started.
@@ -46,6 +50,7 @@ class BoundProcess:
         argv: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
+        late_env: Mapping[str, str] | None = None,
         on_line: LineCallback | None = None,
         keep: int = 5000,
     ) -> None:
@@ -54,15 +59,20 @@ class BoundProcess:
         self._group_ended = False
         started: Future[subprocess.Popen[bytes]] = Future()
         self._thread = threading.Thread(
-            target=self._run, args=(argv, env, started), name="tbsdk-drain", daemon=True
+            target=self._run, args=(argv, env, late_env or {}, started), name="tbsdk-drain", daemon=True
         )
         self._thread.start()
         self._process = started.result()
 
     def _run(
-        self, argv: Sequence[str], env: Mapping[str, str] | None, started: Future[subprocess.Popen[bytes]]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None,
+        late_env: Mapping[str, str],
+        started: Future[subprocess.Popen[bytes]],
     ) -> None:
-        command = [sys.executable, "-I", "-S", "-c", _BOUND_EXEC, str(os.getpid()), *argv]
+        late = json.dumps(dict(late_env))
+        command = [sys.executable, "-I", "-S", "-c", _BOUND_EXEC, str(os.getpid()), late, *argv]
         try:
             process = subprocess.Popen(
                 command,

@@ -2,98 +2,105 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
-import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from triton_backend_sdk.tools import server_log
+from triton_backend_sdk.tools import preload, remote, server_log
+from triton_backend_sdk.tools.endpoints import Endpoint, GrpcEndpoint, HttpEndpoint
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation, find_server
-from triton_backend_sdk.tools.ports import LOOPBACK, choose_ports, listening_ports
+from triton_backend_sdk.tools.ports import LOOPBACK, choose_ports, is_free, listening_ports
 from triton_backend_sdk.tools.process import BoundProcess, LineCallback
+from triton_backend_sdk.tools.repository_index import ModelStatus, statuses
+from triton_backend_sdk.tools.server_errors import StartError, start_error, status_text
+from triton_backend_sdk.tools.server_options import checks, probe
+from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, is_uri
 
-__all__ = ["ModelStatus", "ServerInstallation", "TritonServer", "find_server"]
+__all__ = ["ModelStatus", "ServerInstallation", "ServerOptions", "StartError", "TritonServer", "find_server"]
 
 _SERVICES = ("http", "grpc", "metrics")
+#: Off unless wanted; with them, their ports are chosen like the others'.
+_CLOUD_SERVICES = ("sagemaker", "vertex_ai")
+#: By these Vertex AI turns other endpoints off.
+_VERTEX = ("AIP_MODE", "AIP_STORAGE_URI", "AIP_HTTP_PORT")
 _START_ATTEMPTS = 5
-#: The server is on this machine: a proxy from the environment has no part in talking to it.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """A row of the repository index."""
-
-    name: str
-    version: str
-    #: READY, LOADING, UNLOADING, UNAVAILABLE; empty for a model that was never asked for or cannot be read.
-    state: str
-    #: Why it is unavailable, in Triton's words.
-    reason: str
+_Repository = Path | str | Sequence[Path | str]
 
 
 class TritonServer:
     """A tritonserver process on loopback; as a context manager it is ready inside and gone after.
 
-    Ports that are not given are free ones. The process dies with this one, even when that is killed.
+    Ports that are not given, or are 0, are free ones. The process dies with this one, even when that is
+    killed::
 
-    :param model_repository: one folder or several.
-    :param backend_directory: where Triton looks for ``NAME/libtriton_NAME.so``; else the server's own.
-    :param extra_args: further flags of tritonserver, as ``--flag=value``.
+        with TritonServer("models", log_verbose=1) as server:
+            print(server.http_url, server.models())
+
+    :param model_repository: one or several, in place of the options'.
+    :param options: tritonserver's options.
     :param env: added to this process's environment.
     :param on_line: called for each line of the server's output, on another thread.
-    :raises HandledError: (from ``wait_ready``) the server does not start; says why in its words.
+    :param prefer: ports to take where they are free, by service: http, grpc, metrics.
+    :param fields: tritonserver's options one by one, over those of ``options``: ``log_verbose=1``.
+    :raises TypeError: there is no such option.
     """
 
     def __init__(
         self,
-        model_repository: Path | Sequence[Path],
+        model_repository: _Repository = (),
+        options: ServerOptions | None = None,
         *,
-        backend_directory: Path | None = None,
         server: ServerInstallation | None = None,
-        http_port: int | None = None,
-        grpc_port: int | None = None,
-        metrics_port: int | None = None,
-        extra_args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         on_line: LineCallback | None = None,
+        prefer: Mapping[str, int] | None = None,
+        **fields: Any,
     ) -> None:
         self.server = server or find_server()
-        several = [model_repository] if isinstance(model_repository, Path) else model_repository
-        self.model_repositories = list(several)
-        self.backend_directory = backend_directory or self.server.backends
-        self.extra_args = list(extra_args)
-        self._flags = _flag_values(self.extra_args)
-        _reject_ours(self._flags)
-        self._given = {"http": http_port, "grpc": grpc_port, "metrics": metrics_port}
+        if model_repository:
+            fields["model_repository"] = (
+                model_repository if isinstance(model_repository, (str, Path)) else list(model_repository)
+            )
+        fields = {name: value for name, value in fields.items() if value is not None}
+        #: As given, with what the launcher adds: addresses of loopback, the folders of the installation.
+        self.options = (
+            (options or ServerOptions())
+            .replaced(**fields)
+            .with_defaults(**self._defaults())
+            .absolute(Path.cwd())
+        )
+        self._services = [
+            *(name for name in _SERVICES if getattr(self.options, f"allow_{name}")),
+            *(name for name in _CLOUD_SERVICES if getattr(self.options, f"allow_{name}")),
+        ]
         self._ports: dict[str, int] = {}
         self._env = {**os.environ, **(env or {})}
+        if not self.options.allow_vertex_ai:
+            self._env = {name: value for name, value in self._env.items() if name not in _VERTEX}
         self._on_line = on_line
+        self._preferred = prefer or {}
         self._process: BoundProcess | None = None
+        self._endpoint: Endpoint | None = None
         self._attempts = 0
+
+    def _defaults(self) -> dict[str, Any]:
+        given: dict[str, Any] = {f"{service}_address": LOOPBACK for service in _SERVICES}
+        # Written out: the defaults depend on the environment.
+        given |= {f"allow_{service}": True for service in _SERVICES}
+        folders = {"backend_directory": self.server.backends, "cache_directory": self.server.caches}
+        return given | {name: folder for name, folder in folders.items() if folder is not None}
 
     @property
     def argv(self) -> list[str]:
         """The command line; its ports are known once the server was started."""
-        flags = [f"--model-repository={path}" for path in self.model_repositories]
-        if self.backend_directory is not None:
-            flags.append(f"--backend-directory={self.backend_directory}")
-        if self.server.caches is not None:
-            flags.append(f"--cache-directory={self.server.caches}")
-        for service in _SERVICES:
-            flags.append(f"--{service}-address={LOOPBACK}")
-            flags.append(f"--{service}-port={self._ports.get(service, 0)}")
-        # Of a flag that is given twice tritonserver takes the last.
-        return [str(self.server.binary), *flags, *self.extra_args]
+        return [str(self.server.binary), *self._with_ports().to_argv()]
+
+    def _with_ports(self) -> ServerOptions:
+        return self.options.replaced(**{f"{name}_port": port for name, port in self._ports.items()})
 
     @property
     def http_url(self) -> str:
@@ -120,6 +127,17 @@ class TritonServer:
         """The exit status; None while it runs, -N when signal N ended it."""
         return self._running().poll()
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """What answers questions about the server: HTTP, or gRPC where there is no HTTP."""
+        self._running()
+        if self._endpoint is None:
+            if "http" in self._services:
+                self._endpoint = HttpEndpoint(self.http_url, self.options.http_restricted_api)
+            else:
+                self._endpoint = GrpcEndpoint(self.grpc_url, self.options.grpc_restricted_protocol)
+        return self._endpoint
+
     def log_lines(self) -> list[str]:
         """Give the last lines of the server's output."""
         return self._process.lines() if self._process else []
@@ -129,16 +147,55 @@ class TritonServer:
         return "\n".join(self.log_lines())
 
     def start(self) -> None:
-        """Start the process; ``wait_ready`` says whether it came up."""
+        """Start the process; ``wait_ready`` says whether it came up.
+
+        :raises HandledError: it would not: an option is wrong (OptionsError) or this tritonserver lacks it
+            (UnsupportedFlagError); nothing was started.
+        """
         self._attempts += 1
-        self._ports = choose_ports(self._given)
-        self._process = BoundProcess(self.argv, env=self._env, on_line=self._on_line)
+        self._endpoint = None
+        self._ports = choose_ports({name: self._wanted_port(name) for name in self._services})
+        self._check()
+        late = preload.environment(self.options.preload or (), self._env, self.server)
+        self._process = BoundProcess(self.argv, env=self._env, late_env=late, on_line=self._on_line)
+
+    def _given_port(self, service: str) -> int | None:
+        port: int | None = getattr(self.options, f"{service}_port")
+        return port or None
+
+    def _wanted_port(self, service: str) -> int | None:
+        given, preferred = self._given_port(service), self._preferred.get(service)
+        if given or preferred is None or self._attempts > 1:
+            return given
+        others = {self._given_port(name) for name in self._services}
+        return preferred if preferred not in others and is_free(preferred) else None
+
+    def _check(self) -> None:
+        """Refuse what tritonserver would refuse, and what would leave it alone with nobody to ask."""
+        options = self._with_ports()
+        checks.check(options)
+        probe.check_flags(self.server, [flags()[name] for name in options.given() if name in flags()])
+        for place in options.model_repository or ():
+            if is_uri(place):
+                remote.check_root(str(place), self.server)
+        if not {"http", "grpc"} & {*self._services}:
+            raise HandledError(
+                "without HTTP and gRPC there is no way to ask the server whether it is ready",
+                "leave one of --allow-http=false and --allow-grpc=false out",
+            )
+        if "http" not in self._services and (options.grpc_use_ssl or options.grpc_use_ssl_mutual):
+            raise HandledError(
+                "with TLS alone there is no way to ask the server whether it is ready: it wants certificates",
+                "leave --allow-http=false out; HTTP listens on this machine only",
+            )
 
     def wait_ready(self, timeout: float | None = 60.0) -> list[ModelStatus]:
         """Wait until the server answers, and give the repository index.
 
-        Models that failed are in it when ``--exit-on-error=false`` lets the server live with them.
-        A free port that another process took meanwhile makes the server start anew with other ports.
+        Models that failed are in it when ``exit_on_error=False`` lets the server live with them, also where
+        it says that it is ready. A free port that another process took makes the server start anew.
+
+        :raises StartError: the server does not start; says why in its words.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._is_ready():
@@ -154,21 +211,17 @@ class TritonServer:
         return self.models()
 
     def models(self) -> list[ModelStatus]:
-        """Ask for the repository index."""
-        rows = self.request("/v2/repository/index", method="POST")
+        """Ask for the repository index; models that were asked for and do not exist are in it, too."""
         failures = server_log.model_failures(self.log_lines())
-        return [_model_status(row, failures) for row in rows]
+        return statuses(self.endpoint.index(), failures, self.options.load_model or ())
 
     def request(self, path: str, *, method: str = "GET", body: Any = None, timeout: float = 10.0) -> Any:
         """Send a request to the HTTP endpoint and give the JSON of its answer.
 
         :raises urllib.error.URLError: no answer, or (as HTTPError) a status other than 2xx.
         """
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.http_url}{path}", data=data, method=method)
-        with _OPENER.open(request, timeout=timeout) as response:
-            text = response.read()
-        return json.loads(text) if text else None
+        endpoint = HttpEndpoint(self.http_url, self.options.http_restricted_api)
+        return endpoint.request(path, method=method, body=body, timeout=timeout)
 
     def stop(self, timeout: float | None = None) -> int:
         """Stop the server and give its exit status: SIGTERM, then SIGKILL after ``timeout`` seconds.
@@ -176,7 +229,8 @@ class TritonServer:
         The default leaves the server the time its own --exit-timeout-secs grants to requests in flight.
         """
         if timeout is None:
-            timeout = float(self._flags.get("exit-timeout-secs", "30")) + 5
+            limit = self.options.exit_timeout_secs
+            timeout = (30.0 if limit is None else limit) + 5
         return self._running().stop(timeout)
 
     def kill(self) -> int:
@@ -185,7 +239,7 @@ class TritonServer:
 
     def ended(self) -> HandledError:
         """Make the error that says how a server ended that nobody stopped."""
-        status = _status_text(self._running().poll())
+        status = status_text(self._running().poll())
         return HandledError(f"tritonserver ended by itself ({status})", details=self.log_lines()[-10:])
 
     def __enter__(self) -> TritonServer:
@@ -203,7 +257,10 @@ class TritonServer:
         self.stop()
 
     def _url(self, service: str) -> str:
-        address = self._flags.get(f"{service}-address", LOOPBACK)
+        if service not in self._services:
+            raise HandledError(f"this tritonserver was started without {service}: allow_{service} is false")
+        self._running()
+        address = getattr(self.options, f"{service}_address")
         return f"{LOOPBACK if address == '0.0.0.0' else address}:{self._ports[service]}"  # noqa: S104
 
     def _running(self) -> BoundProcess:
@@ -212,86 +269,26 @@ class TritonServer:
         return self._process
 
     def _is_ready(self) -> bool:
-        allowed = [name for name in _SERVICES if _is_true(self._flags.get(f"allow-{name}", "true"))]
-        wanted = {self._ports[name] for name in allowed}
         # The log claims a service before its socket is bound, and another process may answer on a port that
         # this one failed to get: only the sockets that this process really has count.
-        if not wanted <= listening_ports(self.pid):
+        if not {*self._ports.values()} <= listening_ports(self.pid):
             return False
-        try:
-            self.request("/v2/health/ready")
-        except urllib.error.HTTPError:
-            # Some model failed. By now all were tried: the endpoints open after that.
-            return not _is_true(self._flags.get("exit-on-error", "true"))
-        except OSError:
-            return False
-        return True
+        ready = self.endpoint.ready()
+        # False: some model failed. By now all were tried: the endpoints open after that.
+        return bool(ready) or (ready is False and self.options.exit_on_error is False)
 
     def _start_again_or_raise(self) -> None:
         lines = self.log_lines()
         port = server_log.port_in_use(lines)
         if port is None:
-            raise self._start_error(lines)
-        if port in self._given.values():
-            service = next(name for name, given in self._given.items() if given == port)
-            raise HandledError(
-                f"the {service} port {port} is in use on this machine", f"take another --{service}-port"
-            )
+            raise start_error(lines, self._running().poll())
+        for service in self._services:
+            if self._given_port(service) == port:
+                name = service.replace("_", "-")
+                raise HandledError(
+                    f"the {service} port {port} is in use on this machine", f"take another --{name}-port"
+                )
         if self._attempts >= _START_ATTEMPTS:
             tried = f"{self._attempts} attempts, the last with {port}"
             raise HandledError(f"tritonserver found no free port in {tried}", "try again")
         self.start()
-
-    def _start_error(self, lines: Sequence[str]) -> HandledError:
-        reason = server_log.start_error(lines)
-        failures = server_log.model_failures(lines)
-        if reason is None:
-            status = _status_text(self._running().poll())
-            return HandledError(f"tritonserver ended before it was ready ({status})", details=lines[-10:])
-        if failures:
-            next_step = "mend the model; --exit-on-error=false lets the server live with the others"
-        else:
-            next_step = f"{self.server.binary} --help tells its flags"
-        return HandledError(f"tritonserver did not start: {reason}", next_step, details=failures)
-
-
-def _flag_values(args: Sequence[str]) -> dict[str, str]:
-    """Read ``--flag=value`` and ``--flag value``; the last of several counts."""
-    values = {}
-    for argument, following in itertools.pairwise([*args, "--"]):
-        if argument.startswith("--"):
-            name, equals, value = argument[2:].partition("=")
-            values[name] = value if equals or following.startswith("--") else following
-    return values
-
-
-def _reject_ours(flags: Mapping[str, str]) -> None:
-    for service in _SERVICES:
-        if f"{service}-port" in flags:
-            raise HandledError(
-                f"--{service}-port is chosen here and cannot be passed through to tritonserver",
-                f"give --{service}-port as an option of tbsdk serve, before the --",
-            )
-    if not _is_true(flags.get("allow-http", "true")):
-        raise HandledError(
-            "--allow-http=false leaves no way to ask the server whether it is ready", "leave that flag out"
-        )
-
-
-def _is_true(value: str) -> bool:
-    return value.lower() in {"true", "1", "on"}
-
-
-def _model_status(row: Mapping[str, str], failures: Sequence[str]) -> ModelStatus:
-    name, reason = row["name"], row.get("reason", "")
-    if not row.get("state"):
-        # A config.pbtxt that cannot be read leaves its reason in the log only.
-        start = f"Poll failed for model directory '{name}': "
-        reason = next((text.removeprefix(start) for text in failures if text.startswith(start)), reason)
-    return ModelStatus(name, row.get("version", ""), row.get("state", ""), reason)
-
-
-def _status_text(status: int | None) -> str:
-    if status is not None and status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"exit status {status}"

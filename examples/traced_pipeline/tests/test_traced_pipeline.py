@@ -13,6 +13,7 @@ import pytest
 
 from triton_backend_sdk import InvalidArgError
 from triton_backend_sdk.testing import CoreTrace, FakeTrace
+from triton_backend_sdk.tools.server import ServerOptions
 
 SPANS = ["tokenize_START", "tokenize_END", "score_START", "score_END", "label_START", "label_END"]
 ROOT = Path(__file__).parent.parent
@@ -55,8 +56,8 @@ def test_in_the_real_triton(triton_core):
 
 def test_in_a_real_trace_file(tritonserver, tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    flags = re.search(r"tbsdk serve -- (.*\n.*)\n", readme)[1].replace("trace.json", f"{tmp_path}/trace.json")
-    server = tritonserver(extra_args=shlex.split(flags.replace("\\\n", "")))
+    flags = re.search(r"tbsdk serve (--.*\n.*)\n", readme)[1].replace("trace.json", f"{tmp_path}/trace.json")
+    server = tritonserver(options=ServerOptions.from_argv(shlex.split(flags.replace("\\\n", ""))))
     tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [1, 1], "data": ["a fine day"]}
     server.request("/v2/models/traced_pipeline/infer", method="POST", body={"inputs": [tensor]})
 

@@ -1,0 +1,147 @@
+"""How to ask a running server: over HTTP, or over gRPC where that is all it answers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from triton_backend_sdk.tools.errors import HandledError
+
+#: The server is on this machine: a proxy from the environment has no part in talking to it.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+#: What a client puts before the key of --grpc-restricted-protocol.
+_GRPC_PREFIX = "triton-grpc-protocol-"
+_LOAD_LIMIT_S = 600.0
+
+
+class Endpoint(Protocol):
+    """What the launcher asks of a server."""
+
+    def ready(self) -> bool | None:
+        """Tell whether it is ready; None: no answer."""
+
+    def index(self) -> list[dict[str, str]]:
+        """Give the repository index."""
+
+    def load(self, model: str) -> str | None:
+        """Load a model, again where it is loaded; what went wrong, or None."""
+
+    def unload(self, model: str) -> str | None:
+        """Unload a model; what went wrong, or None."""
+
+
+class HttpEndpoint:
+    """Over HTTP, with what restricted APIs want of a client."""
+
+    def __init__(self, url: str, restricted: Mapping[str, tuple[str, str]] | None = None) -> None:
+        self.url = url
+        self._headers = dict((restricted or {}).values())
+
+    def request(self, path: str, *, method: str = "GET", body: Any = None, timeout: float = 10.0) -> Any:
+        """Send a request and give the JSON of its answer.
+
+        :raises urllib.error.URLError: no answer, or (as HTTPError) a status other than 2xx.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://{self.url}{path}", data=data, method=method, headers=self._headers
+        )
+        with _OPENER.open(request, timeout=timeout) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def ready(self) -> bool | None:
+        """Tell whether it is ready; None: no answer."""
+        try:
+            self.request("/v2/health/ready")
+        except urllib.error.HTTPError:
+            return False
+        except OSError:
+            return None
+        return True
+
+    def index(self) -> list[dict[str, str]]:
+        """Give the repository index."""
+        return list(self.request("/v2/repository/index", method="POST"))
+
+    def load(self, model: str) -> str | None:
+        """Load a model, again where it is loaded; what went wrong, or None."""
+        return self._control(model, "load")
+
+    def unload(self, model: str) -> str | None:
+        """Unload a model; what went wrong, or None."""
+        return self._control(model, "unload")
+
+    def _control(self, model: str, action: str) -> str | None:
+        path = f"/v2/repository/models/{quote(model, safe='')}/{action}"
+        try:
+            self.request(path, method="POST", timeout=_LOAD_LIMIT_S)
+        except urllib.error.HTTPError as error:
+            try:
+                return str(json.loads(error.read())["error"])
+            except (ValueError, KeyError):
+                return f"HTTP status {error.code}"
+        return None
+
+
+class GrpcEndpoint:
+    """Over gRPC, through tritonclient.
+
+    :raises HandledError: there is no tritonclient here.
+    """
+
+    def __init__(self, url: str, restricted: Mapping[str, tuple[str, str]] | None = None) -> None:
+        try:
+            grpc = importlib.import_module("tritonclient.grpc")  # optional, and slow to import
+            utils = importlib.import_module("tritonclient.utils")
+        except ImportError as error:
+            raise HandledError(
+                "a server without HTTP is asked over gRPC, which needs tritonclient",
+                "pip install 'triton-backend-sdk[client]', or leave HTTP on",
+            ) from error
+        self._error: type[Any] = utils.InferenceServerException
+        self._client = grpc.InferenceServerClient(url)
+        self._headers = {f"{_GRPC_PREFIX}{key}": value for key, value in (restricted or {}).values()}
+
+    def ready(self) -> bool | None:
+        """Tell whether it is ready; None: no answer."""
+        try:
+            return bool(self._client.is_server_ready(headers=self._headers, client_timeout=10.0))
+        except self._error:
+            return None
+
+    def index(self) -> list[dict[str, str]]:
+        """Give the repository index."""
+        answer = self._client.get_model_repository_index(
+            headers=self._headers, as_json=True, client_timeout=10.0
+        )
+        return list(answer.get("models", ()))
+
+    def load(self, model: str) -> str | None:
+        """Load a model, again where it is loaded; what went wrong, or None."""
+        return self._control(self._client.load_model, model)
+
+    def unload(self, model: str) -> str | None:
+        """Unload a model; what went wrong, or None."""
+        return self._control(self._client.unload_model, model)
+
+    def _control(self, function: Any, model: str) -> str | None:
+        try:
+            function(model, headers=self._headers, client_timeout=_LOAD_LIMIT_S)
+        except self._error as error:
+            return str(error.message())
+        return None
+
+
+def get_text(url: str, timeout: float = 5.0) -> str:
+    """Give what a URL of a server on this machine holds.
+
+    :raises urllib.error.URLError: no answer, or (as HTTPError) a status other than 2xx.
+    """
+    with _OPENER.open(url, timeout=timeout) as response:
+        return str(response.read().decode())

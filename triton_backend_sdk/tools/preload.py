@@ -1,0 +1,108 @@
+"""Libraries that tritonserver loads before all others, such as a framework's custom operations.
+
+What the system does alone: it ignores a library that does not exist, and ends the server when one needs
+another that is not found. So all of that is looked at before the start, and the folders of the frameworks
+are put on the server's search path.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.installation import ServerInstallation
+
+_MISSING = re.compile(r"^\s*(\S+) => not found", re.MULTILINE)
+_LDD_LIMIT_S = 60
+#: Package to the folder in it that holds the framework's libraries.
+_WHEELS = {"torch": "lib", "tensorflow": ".", "onnxruntime": "capi", "tensorrt_libs": "."}
+#: Folder to framework: what an image has.
+_BACKENDS = ("pytorch", "tensorflow", "tensorflow2", "onnxruntime", "tensorrt")
+
+
+def environment(
+    libraries: Sequence[Path | str], env: Mapping[str, str], server: ServerInstallation
+) -> dict[str, str]:
+    """Give what the server's environment gets, and nothing else's: a helper shall not load the libraries.
+
+    :raises HandledError: there is no such library, or it needs one that no framework here has.
+    """
+    if not libraries:
+        return {}
+    paths = [_checked(Path(library)) for library in libraries]
+    folders = [str(path) for path in _needed_folders(paths, env, server)]
+    search = [*folders, *filter(None, [env.get("LD_LIBRARY_PATH")])]
+    found = {"LD_PRELOAD": ":".join([*map(str, paths), *filter(None, [env.get("LD_PRELOAD")])])}
+    return found | ({"LD_LIBRARY_PATH": ":".join(search)} if folders else {})
+
+
+def _checked(library: Path) -> Path:
+    path = library.expanduser().absolute()
+    if not path.is_file():
+        raise HandledError(
+            f"there is no library {path} to preload; the system would ignore that and go on without it",
+            "mend --preload",
+        )
+    if re.search(r"[\s:]", str(path)):
+        raise HandledError(
+            f"a library whose path has a space or a colon cannot be preloaded: {path}", "link it elsewhere"
+        )
+    if path.read_bytes()[:4] != b"\x7fELF":
+        raise HandledError(f"{path} is no shared library", "mend --preload")
+    return path
+
+
+def _needed_folders(
+    libraries: Sequence[Path], env: Mapping[str, str], server: ServerInstallation
+) -> list[Path]:
+    """Give the folders of the frameworks that the libraries cannot be loaded without."""
+    folders: list[Path] = []
+    for library in libraries:
+        candidates = [library.parent, *_framework_folders(server)]
+        while missing := _unresolved(library, folders, env):
+            folder = next(
+                (place for place in candidates if any((place / name).exists() for name in missing)), None
+            )
+            if folder is None or folder in folders:
+                looked = ", ".join(map(str, candidates))
+                raise HandledError(
+                    f"{library} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+                    f"found: looked in the system's folders, {looked}",
+                    "put the folder of that library into LD_LIBRARY_PATH; the server would end at once",
+                )
+            folders.append(folder)
+    return folders
+
+
+def _unresolved(library: Path, folders: Sequence[Path], env: Mapping[str, str]) -> list[str]:
+    ldd = shutil.which("ldd")
+    if ldd is None:
+        return []
+    search = [*map(str, folders), *filter(None, [env.get("LD_LIBRARY_PATH")])]
+    clean = {name: value for name, value in env.items() if name != "LD_PRELOAD"}
+    done = subprocess.run(
+        [ldd, library],
+        env=clean | ({"LD_LIBRARY_PATH": ":".join(search)} if search else {}),
+        capture_output=True,
+        text=True,
+        timeout=_LDD_LIMIT_S,
+        check=False,
+    )
+    return list(dict.fromkeys(_MISSING.findall(done.stdout)))
+
+
+def _framework_folders(server: ServerInstallation) -> Iterator[Path]:
+    for package, folder in _WHEELS.items():
+        spec = importlib.util.find_spec(package)  # finds, imports nothing
+        for place in (spec.submodule_search_locations or ()) if spec else ():
+            yield Path(os.path.normpath(Path(place) / folder))
+    for name in _BACKENDS if server.backends else ():
+        assert server.backends is not None
+        if (server.backends / name).is_dir():
+            yield server.backends / name

@@ -1,0 +1,93 @@
+"""How a start of tritonserver, or its life, can end: as errors that a program can read, too."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from triton_backend_sdk.tools import server_log
+from triton_backend_sdk.tools.errors import HandledError
+
+#: `creating server: Internal - failed to load all models`
+_REASON = re.compile(r"^(?:.*?: )?(?P<code>[A-Z][A-Za-z ]+) - (?P<text>.*)$", re.DOTALL)
+_LOAD = re.compile(r"^failed to load '(?P<name>.+?)' version (?P<version>-?\d+): (?P<reason>.*)$", re.DOTALL)
+_POLL = re.compile(
+    r"^(?:Poll failed for model directory|failed to poll model) '(?P<name>.+?)': (?P<reason>.*)$", re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class ModelFailure:
+    """A model that did not load."""
+
+    name: str
+    #: None where its config could not even be read.
+    version: int | None
+    #: In the server's words.
+    reason: str
+
+
+class StartError(HandledError):
+    """tritonserver did not start."""
+
+    def __init__(
+        self,
+        message: str,
+        next_step: str | None,
+        *,
+        returncode: int | None,
+        log: Sequence[str],
+        told: Sequence[str],
+    ) -> None:
+        super().__init__(message, next_step, details=told)
+        #: Its exit status, -N where signal N ended it.
+        self.returncode = returncode
+        #: The last lines of its output.
+        self.log = tuple(log)
+        reason = _REASON.match(server_log.start_error(log) or "")
+        #: The code of Triton's error, such as Internal; None where it gave none.
+        self.code = reason["code"] if reason else None
+        #: The text of Triton's error.
+        self.reason = reason["text"] if reason else server_log.start_error(log)
+        #: The models that failed.
+        self.failures = model_failures(log)
+
+
+def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
+    """Make the error of a start, from the server's last lines."""
+    reason = server_log.start_error(lines)
+    if reason is None:
+        message = f"tritonserver ended before it was ready ({status_text(returncode)})"
+        return StartError(message, _next_step(lines), returncode=returncode, log=lines, told=lines[-10:])
+    failures = server_log.model_failures(lines)
+    next_step = "tbsdk serve --help tells its options"
+    if failures:
+        next_step = "mend the model; --exit-on-error=false lets the server live with the others"
+    message = f"tritonserver did not start: {reason}"
+    return StartError(message, next_step, returncode=returncode, log=lines, told=failures)
+
+
+def model_failures(lines: Sequence[str]) -> tuple[ModelFailure, ...]:
+    """Give the models that failed, from the server's last lines."""
+    found = []
+    for text in server_log.model_failures(lines):
+        match = _LOAD.match(text) or _POLL.match(text)
+        if match:
+            version = match.groupdict().get("version")
+            found.append(ModelFailure(match["name"], int(version) if version else None, match["reason"]))
+    return tuple(found)
+
+
+def status_text(status: int | None) -> str:
+    """Say how a process ended."""
+    if status is not None and status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"exit status {status}"
+
+
+def _next_step(lines: Sequence[str]) -> str | None:
+    if any("error while loading shared libraries" in line or "symbol lookup error" in line for line in lines):
+        return "a library of the server's, or one that is preloaded, lacks another: see ldd"
+    return None
