@@ -1,232 +1,98 @@
-"""``tbsdk serve``: build a project and run the real tritonserver on it until Ctrl-C."""
+"""``tbsdk serve``: build projects and run the real tritonserver on them until Ctrl-C."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import FrameType
+from typing import Any
 
 import click
-from rich.text import Text
 
-from triton_backend_sdk.cli import console
-from triton_backend_sdk.cli.pass_through import PassThrough
-from triton_backend_sdk.tools.build import build_backend
-from triton_backend_sdk.tools.compat import NAME, build_compat
-from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.examples import curl_line, infer_line
-from triton_backend_sdk.tools.metadata import ModelMetadata
-from triton_backend_sdk.tools.ports import is_free
-from triton_backend_sdk.tools.project import Project
-from triton_backend_sdk.tools.server import ModelStatus, TritonServer, find_server
+from triton_backend_sdk.cli.server_flags import FlagCommand, flag_options
 
-#: What Triton's clients try first; taken where they are free.
-_USUAL_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
+_PATH = click.Path(path_type=Path)
 
 
 @click.command(
-    cls=PassThrough,
+    cls=FlagCommand,
     epilog="""\b
 Examples:
   tbsdk serve
+  tbsdk serve --watch                     after an edit the new code answers
   tbsdk serve path/to/mybackend --http-port 9000
-  tbsdk serve -- --log-verbose=1 --model-control-mode=explicit --load-model=mybackend
-  tbsdk serve -- --exit-on-error=false    models that fail do not stop the others
+  tbsdk serve backend-a backend-b more-models/
+  tbsdk serve --log-verbose=1 --model-control-mode=explicit --load-model=mybackend
+  tbsdk serve --exit-on-error=false       models that fail do not stop the others
   tbsdk serve --compat path/to/models     models of the stock Python backend, in process
+  tbsdk serve --save-config server.yaml --log-verbose=1, then: tbsdk serve --config server.yaml
+  eval "$(_TBSDK_COMPLETE=bash_source tbsdk)"     completion of all this in bash; zsh_source in zsh
 """,
 )
-@click.argument("project", type=click.Path(path_type=Path), default=".")
-@click.option(
-    "--server", type=click.Path(path_type=Path), help="A tritonserver, or the folder above its bin."
-)
+@flag_options
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("--server", type=_PATH, help="A tritonserver, or the folder above its bin.")
 @click.option(
     "-o",
     "--output",
     "build_dir",
-    type=click.Path(path_type=Path),
-    help="Where to build.  [default: PROJECT/build/serve; with --compat a passing folder]",
+    type=_PATH,
+    help="Where to build.  [default: PROJECT/build/serve; a passing folder where that is not one]",
 )
 @click.option(
     "--compat",
     is_flag=True,
-    help="PROJECT is a model repository of the stock Python backend, served as it is.",
+    help="PATHS are model repositories of the stock Python backend, served as they are.",
 )
-@click.option("--http-port", type=int, help="[default: 8000, or a free one where that is taken]")
-@click.option("--grpc-port", type=int, help="[default: 8001, likewise]")
-@click.option("--metrics-port", type=int, help="[default: 8002, likewise]")
-@click.pass_obj
+@click.option(
+    "--watch", is_flag=True, help="When files change, build anew and reload the models that they belong to."
+)
+@click.option(
+    "--preload",
+    type=_PATH,
+    multiple=True,
+    help="Library that the server loads first (LD_PRELOAD), such as custom operations; repeatable.",
+)
+@click.option("--config", type=_PATH, help="YAML file of tritonserver's flags; those given here count more.")
+@click.option("--save-config", type=_PATH, help="Write the flags in use to a YAML file for --config.")
+@click.option("--strict", is_flag=True, help="Refuse flags that are deprecated instead of translating them.")
+@click.option("--plain", is_flag=True, help="Lines instead of the live view, as where output is no terminal.")
 def command(
-    flags: Sequence[str],
     *,
-    project: Path,
+    paths: tuple[str, ...],
     server: Path | None,
     build_dir: Path | None,
     compat: bool,
-    http_port: int | None,
-    grpc_port: int | None,
-    metrics_port: int | None,
+    watch: bool,
+    preload: tuple[Path, ...],
+    config: Path | None,
+    save_config: Path | None,
+    strict: bool,
+    plain: bool,
+    **flags: Any,
 ) -> None:
-    """Build a backend and run the real tritonserver on it.
+    """Build backends and run the real tritonserver on them.
 
-    The server listens on 127.0.0.1, serves the project's model_repository and runs the project's own files,
-    not a copy; start it again after an edit, since a loaded model keeps its code. Ctrl-C stops it; a second
-    Ctrl-C does not wait for requests in flight.
+    PATHS are backend projects, or model repositories: folders, s3://, gs:// or as://. Without any it is the
+    project here. A project's model_repository is served, on the project's own files and not on a copy.
+
+    The server listens on 127.0.0.1, on ports 8000, 8001 and 8002 or free ones where these are taken. Ctrl-C
+    stops it; a second Ctrl-C does not wait for requests in flight.
 
     With --compat there is no project: models of the stock Python backend run as they are, but in the
     server's process; those of the server's other backends run beside them.
     """
-    found = None if compat else _find(project)
-    repository = _check_models(project) if found is None else _check_repository(found)
-    installation = find_server(server)
-    with _stop_on_sigterm(), _out(found, build_dir) as folder:
-        out = Path(folder)
-        with console.err.status("building") as status:
-            if found is None:
-                build_compat(out, installation.backends, progress=status.update)
-            else:
-                build_backend(found, out, link=True, progress=status.update)
-        built = NAME if found is None else found.name
-        console.say(
-            f"built {built}, starting tritonserver {installation.version or ''} ({installation.origin})"
-        )
-        triton = TritonServer(
-            repository,
-            backend_directory=out,
-            server=installation,
-            http_port=_port("http", http_port),
-            grpc_port=_port("grpc", grpc_port),
-            metrics_port=_port("metrics", metrics_port),
-            extra_args=flags,
-            on_line=_log,
-        )
-        _run(triton)
+    # Imported when it runs: the help and the completion of a shell shall come at once.
+    from triton_backend_sdk.cli import console  # noqa: PLC0415
+    from triton_backend_sdk.cli.server_flags import merged, options_of, warned  # noqa: PLC0415
+    from triton_backend_sdk.cli.serving import Serving  # noqa: PLC0415
+    from triton_backend_sdk.tools.server_options import files  # noqa: PLC0415
 
+    def warn(text: str) -> None:
+        console.say(f"warning: {text}")
 
-def _out(project: Project | None, build_dir: Path | None) -> contextlib.AbstractContextManager[Path | str]:
-    if build_dir is not None:
-        return contextlib.nullcontext(build_dir)
-    if project is not None:
-        return contextlib.nullcontext(project.root / "build" / "serve")
-    return TemporaryDirectory(prefix="tbsdk-serve-")
-
-
-def _find(path: Path) -> Project:
-    try:
-        return Project.find(path)
-    except HandledError as error:
-        if any(path.glob("*/*/model.py")):
-            next_step = f"there are models of Triton's Python backend: tbsdk serve --compat {path}"
-            raise HandledError(error.message, next_step) from None
-        raise
-
-
-def _check_models(repository: Path) -> Path:
-    """Refuse a folder that is no model repository, before a server says it in other words."""
-    if any(repository.glob("*/*/*.py")) or any(repository.glob("*/config.pbtxt")):
-        return repository
-    next_step = "name the folder that holds MODEL/1/model.py"
-    if any(repository.glob("*/*.py")) or (repository / "config.pbtxt").is_file():
-        next_step = (
-            f"it looks like a model; its repository is the folder above: {repository.resolve().parent}"
-        )
-    raise HandledError(f"no models to serve in {repository}: looked for MODEL/1/model.py", next_step)
-
-
-def _check_repository(project: Project) -> Path:
-    if not project.model_repository.is_dir():
-        raise HandledError(
-            f"{project.name} has no models to serve: there is no folder {project.model_repository}",
-            f"write {project.model_repository.name}/{project.name}/config.pbtxt, which says "
-            f'`backend: "{project.name}"`, and a folder 1 beside it',
-        )
-    return project.model_repository
-
-
-def _run(triton: TritonServer) -> None:
-    triton.start()
-    try:
-        with _end_explains(triton):
-            _show(triton, triton.wait_ready(timeout=None))
-        while triton.returncode is None:
-            time.sleep(0.1)
-        raise triton.ended()
-    except KeyboardInterrupt:
-        console.say("stopping; Ctrl-C again ends it at once")
-        _stop(triton)
-    finally:
-        triton.kill()
-
-
-@contextlib.contextmanager
-def _end_explains(triton: TritonServer) -> Iterator[None]:
-    """Let a request that failed because the server died pass: its end is the better error."""
-    try:
-        yield
-    except OSError:
-        time.sleep(0.5)  # the connection breaks before the process is gone
-        if triton.returncode is None:
-            raise
-
-
-def _stop(triton: TritonServer) -> None:
-    try:
-        status = triton.stop()
-    except KeyboardInterrupt:
-        status = triton.kill()
-    ends = {0: "stopped", -signal.SIGTERM: "stopped", -signal.SIGKILL: "killed"}
-    console.say(ends.get(status, f"stopped with status {status}"))
-
-
-@contextlib.contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _port(service: str, given: int | None) -> int | None:
-    usual = _USUAL_PORTS[service]
-    return given if given is not None else usual if is_free(usual) else None
-
-
-def _log(line: str) -> None:
-    console.err.print(Text(line, style="dim"), soft_wrap=True)
-
-
-def _show(triton: TritonServer, models: Sequence[ModelStatus]) -> None:
-    out = console.out
-    out.print()
-    out.print("[bold green]ready[/]; Ctrl-C stops; after an edit, start it again")
-    endpoints = {"http": f"http://{triton.http_url}", "grpc": triton.grpc_url, "metrics": triton.metrics_url}
-    for name, url in endpoints.items():
-        console.copyable(f"  {name:<8} {url}")
-    for model in models:
-        style = "green" if model.state == "READY" else "red"
-        state = Text(model.state or "not loaded", style)
-        out.print(Text(f"  model    {model.name} version {model.version or '-'}  ") + state, soft_wrap=True)
-        if model.reason:
-            console.copyable(f"           {model.reason}")
-    for model in models:
-        if model.state == "READY":
-            _show_calls(triton, model)
-
-
-def _show_calls(triton: TritonServer, status: ModelStatus) -> None:
-    path = f"/v2/models/{status.name}/versions/{status.version}"
-    metadata = ModelMetadata.of(triton.request(path), triton.request(f"{path}/config"))
-    protocol, url = ("grpc", triton.grpc_url) if metadata.decoupled else ("http", triton.http_url)
-    usual = url == f"127.0.0.1:{_USUAL_PORTS[protocol]}"
-    console.out.print()
-    console.copyable(infer_line(metadata, None if usual else url))
-    curl = curl_line(metadata, triton.http_url)
-    if curl:
-        console.copyable(curl)
+    base = warned(lambda: files.load(config, strict=strict), warn) if config else None
+    options = merged(base, options_of(flags, strict=strict, warn=warn))
+    if preload:
+        options = options.replaced(preload=list(preload))
+    if save_config:
+        files.save(options, save_config)
+    Serving(paths, options, server=server, build_dir=build_dir, compat=compat, watch=watch, plain=plain).run()

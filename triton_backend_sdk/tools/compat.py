@@ -45,6 +45,14 @@ def build_compat(
     """
     for name in (NAME, STOCK):
         build_backend(compat_backend(name), out, progress=progress)
-    for other in sorted(backends.iterdir()) if backends else ():
-        if not (out / other.name).exists():
-            (out / other.name).symlink_to(other.resolve(), target_is_directory=True)
+    link_others(out, backends)
+
+
+def link_others(out: Path, backends: Path | None) -> None:
+    """Link a server's own backends beside those that were built: Triton looks in one folder only."""
+    for other in sorted(backends.iterdir()) if backends and backends.resolve() != out.resolve() else ():
+        link = out / other.name
+        if link.is_symlink():
+            link.unlink()  # it may lead to another server's
+        if not link.exists():
+            link.symlink_to(other.resolve(), target_is_directory=True)
