@@ -1,0 +1,69 @@
+"""docs/serve.md: its commands exist, its Python runs, its picture is what the code shows."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from triton_backend_sdk.cli.serve import command
+from triton_backend_sdk.cli.server_flags import options_of
+from triton_backend_sdk.tools.server_options import checks
+from triton_backend_sdk.tools.server_options.options import ServerOptions
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "serve.md").read_text()
+COMMANDS = re.findall(r"^    (tbsdk serve\b.*?)\s*(?:#.*)?$", PAGE, re.MULTILINE)
+OWN = {param.name for param in command.params if type(param).__name__ != "FlagOption"}
+
+
+def picture():
+    spec = importlib.util.spec_from_file_location("serve_picture", DOCS / "pictures" / "serve.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_are_understood(line):
+    context = command.make_context("serve", shlex.split(line)[2:])
+    flags = {name: value for name, value in context.params.items() if name not in OWN}
+    options = options_of(flags, strict=True, warn=pytest.fail)
+    faults = checks.faults(options.replaced(model_repository="s3://some/where"))
+    assert faults == []
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 10
+
+
+def test_the_options_file_is_one():
+    [block] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    options = ServerOptions.from_dict(yaml.safe_load(block))
+    assert checks.faults(options.replaced(model_repository="s3://some/where")) == []
+
+
+def test_the_python_runs(tmp_path, monkeypatch, capsys):
+    [block] = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "serve.md", "exec"), {})
+    assert re.match(
+        r"127\.0\.0\.1:\d+ 127\.0\.0\.1:\d+ http://127\.0\.0\.1:\d+/metrics\n", capsys.readouterr().out
+    )
+
+
+def test_the_picture_is_current(request):
+    module = picture()
+    drawn = module.draw()
+    if request.config.getoption("--update-golden"):
+        module.TARGET.write_text(drawn, encoding="utf-8")
+    # The words: their shapes are those of the installed version of rich.
+    assert words(drawn) == words(module.TARGET.read_text()), "python docs/pictures/serve.py draws it anew"
+    assert "@font-face" not in drawn
+
+
+def words(picture):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", picture)
