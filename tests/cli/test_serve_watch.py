@@ -167,10 +167,13 @@ def test_a_model_py_is_reloaded(serve, tmp_path):  # noqa: F811
     (version.parent / "config.pbtxt").write_text(
         'backend: "python"\nmax_batch_size: 8\n' + tensors({"": "TYPE_FP32"})
     )
-    _, url = started(serve, "--compat", tmp_path / "models")
+    one, url = started(serve, "--compat", tmp_path / "models")
     assert ask(url, "doubles") == 2.0
     (version / "model.py").write_text(DOUBLES.replace("* 2", "* 3"))
     print(f"taken up in {answers_with(url, 'doubles', 3.0):.2f} s")
+    (version / "model.py").write_text("def (")
+    one.wait_for("doubles: the change cannot be taken up; the old one goes on answering")
+    assert ask(url, "doubles") == 3.0
 
 
 def test_poll_mode_is_refused(project):

@@ -127,6 +127,12 @@ def test_a_server_without_http_is_asked_over_grpc(broken):
             server.http_url  # noqa: B018
         with pytest.raises(HandledError, match="no model 'other' at"):
             model_metadata(server.grpc_url, "grpc", "other")
+        server.kill()
+        with pytest.raises(OSError, match=r"failed to connect|Connection refused|Socket closed"):
+            server.models()
+        assert server.endpoint.ready() is None
+    with TritonServer(broken, allow_http=False, exit_on_error=False) as server:
+        pass
     assert server.returncode == 0
 
 

@@ -26,7 +26,10 @@ class Endpoint(Protocol):
         """Tell whether it is ready; None: no answer."""
 
     def index(self) -> list[dict[str, str]]:
-        """Give the repository index."""
+        """Give the repository index.
+
+        :raises OSError: no answer.
+        """
 
     def load(self, model: str) -> str | None:
         """Load a model, again where it is loaded; what went wrong, or None."""
@@ -117,9 +120,12 @@ class GrpcEndpoint:
 
     def index(self) -> list[dict[str, str]]:
         """Give the repository index."""
-        answer = self._client.get_model_repository_index(
-            headers=self._headers, as_json=True, client_timeout=10.0
-        )
+        try:
+            answer = self._client.get_model_repository_index(
+                headers=self._headers, as_json=True, client_timeout=10.0
+            )
+        except self._error as error:
+            raise ConnectionError(error.message()) from error  # as over HTTP
         return list(answer.get("models", ()))
 
     def load(self, model: str) -> str | None:
