@@ -82,6 +82,8 @@ def test_an_edit_is_taken_up_within_two_seconds_and_again(serve, project):  # no
 
 
 def test_the_old_code_answers_until_the_new_one_is_ready(serve, project):  # noqa: F811
+    config = project.model_repository / "slow" / "config.pbtxt"
+    config.write_text(config.read_text().replace('"0.5"', '"1.5"'))
     _, url = started(serve, project.root)
     answers, stop = [], threading.Event()
 
@@ -93,7 +95,7 @@ def test_the_old_code_answers_until_the_new_one_is_ready(serve, project):  # noq
     thread.start()
     try:
         edit(project, "FACTOR = 1", "FACTOR = 2")
-        answers_with(url, "slow", 2.0)
+        answers_with(url, "slow", 2.0, within=20)
     finally:
         stop.set()
         thread.join(10)

@@ -7,6 +7,7 @@ import functools
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -27,6 +28,7 @@ from triton_backend_sdk.tools.watch import FileWatch
 #: What Triton's clients try first; taken where they are free.
 _USUAL_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 _TICK_S = 0.05
+_GONE_S = 3.0
 
 
 class Serving:
@@ -136,10 +138,12 @@ def _end_explains(triton: TritonServer) -> Iterator[None]:
     """Let a request that failed because the server died pass: its end is the better error."""
     try:
         yield
-    except OSError:
-        time.sleep(0.5)  # the connection breaks before the process is gone
-        if triton.returncode is None:
-            raise
+    except (OSError, HTTPException):
+        deadline = time.monotonic() + _GONE_S  # the connection breaks before the process is gone
+        while triton.returncode is None:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_TICK_S)
 
 
 def _stop(triton: TritonServer) -> None:
