@@ -62,7 +62,10 @@ class Serve:
         raise AssertionError(f"no {text!r} in:\n" + "\n".join(self.lines))
 
     def end(self, within=30):
-        status = self.process.wait(within)
+        try:
+            status = self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("it did not end:\n" + "\n".join(self.lines)) from None
         self.reader.join(5)
         return status
 

@@ -77,8 +77,8 @@ def test_an_edit_is_taken_up_within_two_seconds_and_again(serve, project):  # no
         print(f"taken up in {answers_with(url, 'rows', factor):.2f} s")
     one.wait_for("rows: reloaded in")
     one.process.send_signal(signal.SIGINT)
-    assert one.end() == 0
-    assert one.lines[-1] == "stopped"
+    assert one.end(within=15) == 0
+    assert one.lines[-1].startswith("stopped")  # with a status, where a load failed
 
 
 def test_the_old_code_answers_until_the_new_one_is_ready(serve, project):  # noqa: F811
@@ -96,6 +96,8 @@ def test_the_old_code_answers_until_the_new_one_is_ready(serve, project):  # noq
     try:
         edit(project, "FACTOR = 1", "FACTOR = 2")
         answers_with(url, "slow", 2.0, within=20)
+        while answers[-1] != 2.0:
+            time.sleep(0.01)
     finally:
         stop.set()
         thread.join(10)

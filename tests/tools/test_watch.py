@@ -87,7 +87,7 @@ class Server:
 
     def __init__(self, states, load_model=("*",)):
         self.states = states
-        self.options = ServerOptions(load_model=list(load_model))
+        self.options = ServerOptions(load_model=list(load_model), allow_grpc=False)
         self.calls = []
         self.endpoint = self
 

@@ -29,6 +29,7 @@ from triton_backend_sdk.tools.watch import FileWatch
 _USUAL_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 _TICK_S = 0.05
 _GONE_S = 3.0
+_WATCH_EXIT_S = 3
 
 
 class Serving:
@@ -61,9 +62,9 @@ class Serving:
                     "leave one of the two out",
                 )
             everything = {"load_model": ["*"]} if options.model_control_mode is None else {}
-            options = options.with_defaults(**everything, exit_on_error=False).replaced(
-                model_control_mode="explicit"
-            )
+            # A load that failed is a model that tritonserver waits for when it stops, in vain.
+            quick = {"exit_on_error": False, "exit_timeout_secs": _WATCH_EXIT_S}
+            options = options.with_defaults(**everything, **quick).replaced(model_control_mode="explicit")
         if self._live and options.allow_metrics is not False and "" not in (options.metrics_config or {}):
             options = options.replaced(metrics_config={**MEDIANS, **(options.metrics_config or {})})
         return options

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from triton_backend_sdk.tools.endpoints import Endpoint, GrpcEndpoint
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.project import Project
 from triton_backend_sdk.tools.server import TritonServer
@@ -48,6 +49,7 @@ class Reloader:
         self._server = server
         self._sources = sources
         self._build = build
+        self._control: Endpoint | None = None
         #: What there was at the last look; the server's index forgets a model that failed.
         self._names = set(self._models())
 
@@ -69,10 +71,24 @@ class Reloader:
         for name in sorted(self._concerned(changed, {project.name for project in projects}, models, gone)):
             begin = time.monotonic()
             if name in gone:
-                yield Reload(name, 0.0, "unload", self._server.endpoint.unload(name))
+                yield Reload(name, 0.0, "unload", self._endpoint().unload(name))
                 continue
-            failed = _touch(models[name]) or self._server.endpoint.load(name)
+            failed = _touch(models[name]) or self._endpoint().load(name)
             yield Reload(name, time.monotonic() - begin, error=failed)
+
+    def _endpoint(self) -> Endpoint:
+        """Load over gRPC where that can be.
+
+        A load keeps the HTTP thread that took it until it is done, and with it the connections of other
+        clients that happen to be that thread's: their requests would wait for the new model.
+        """
+        if self._control is None:
+            self._control = self._server.endpoint
+            options = self._server.options
+            if options.allow_grpc and not (options.grpc_use_ssl or options.grpc_use_ssl_mutual):
+                with contextlib.suppress(HandledError):  # there is no tritonclient
+                    self._control = GrpcEndpoint(self._server.grpc_url, options.grpc_restricted_protocol)
+        return self._control
 
     def _models(self) -> dict[str, Path]:
         """Give the folders of all models."""
