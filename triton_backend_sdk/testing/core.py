@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,14 @@ from triton_backend_sdk.errors import InternalError, InvalidArgError, Unavailabl
 from triton_backend_sdk.testing.core_api import open_core
 from triton_backend_sdk.testing.core_call import RequestOptions, Responses, Stream
 from triton_backend_sdk.testing.core_infer import Inferencer
+from triton_backend_sdk.testing.core_lean import LeanCalls
 from triton_backend_sdk.testing.core_live import let_threads_rest
-from triton_backend_sdk.testing.core_options import fill_host_policy, fill_options, installed_library
+from triton_backend_sdk.testing.core_options import (
+    fill_host_policy,
+    fill_options,
+    installed_library,
+    load_parameters,
+)
 from triton_backend_sdk.testing.core_requests import Requester
 from triton_backend_sdk.testing.core_response import CoreResponse
 from triton_backend_sdk.testing.core_trace import CoreTrace
@@ -84,6 +89,8 @@ class TritonCore(Requester):
         finally:
             self._api.call("ServerOptionsDelete", options)
         self._inferencer = Inferencer(self._api, self._server)
+        #: For requests without options, which want speed.
+        self.lean = LeanCalls(self._api, self._server)
         self._last_log: str | None = None
         self._log_start = self.log_file.stat().st_size
         # Triton's threads must not outlive the interpreter they call.
@@ -134,29 +141,24 @@ class TritonCore(Requester):
             return
         api.call("ServerDelete", server)
         self._inferencer.close()
+        self.lean.close()
 
-    def load(self, name: str, config: Mapping[str, Any] | None = None) -> None:
+    def load(
+        self, name: str, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None
+    ) -> None:
         """Load or reload a model, and wait for it. See TRITONSERVER_ServerLoadModelWithParameters.
 
         :param config: stands in for the repository's config.pbtxt, as a dict.
+        :param files: stand in for the model's folder: content by ``file:1/model.onnx``; takes a config.
         :raises TritonError: the model is not ready; the message holds the plugin's own, the code is Triton's.
         """
         api, server = self._api, self._open_server()
         let_threads_rest()  # it may replace what is loaded
-        if config is None:
+        if config is None and not files:
             api.call("ServerLoadModel", server, name.encode())
             return
-        text = api.ffi.new("char[]", json.dumps(config).encode())
-        kind = api.lib.TRITONSERVER_PARAMETER_STRING
-        parameter = api.lib.TRITONSERVER_ParameterNew(b"config", kind, text)
-        try:
-            parameters = api.ffi.new("TRITONSERVER_Parameter*[]", [parameter])
-            call_type = "const TRITONSERVER_Parameter**"
-            api.call(
-                "ServerLoadModelWithParameters", server, name.encode(), api.ffi.cast(call_type, parameters), 1
-            )
-        finally:
-            api.lib.TRITONSERVER_ParameterDelete(parameter)
+        with load_parameters(api, config, files or {}) as (parameters, count):
+            api.call("ServerLoadModelWithParameters", server, name.encode(), parameters, count)
 
     def unload(
         self, name: str, *, dependents: bool = False, wait: bool = True, timeout: float = 10.0
@@ -209,6 +211,16 @@ class TritonCore(Requester):
     def statistics(self, name: str, version: int = -1) -> dict[str, Any]:
         """Give a loaded model's counters (times in nanoseconds): ``inference_count``, ``batch_stats``, ..."""
         found: dict[str, Any] = self._model_json("Statistics", name, version)["model_stats"][0]
+        return found
+
+    def all_statistics(self, name: str = "", version: int = -1) -> dict[str, Any]:
+        """Give the counters of every version of every loaded model, or of one model, as the server would."""
+        found: dict[str, Any] = self._model_json("Statistics", name, version)
+        return found
+
+    def server_metadata(self) -> dict[str, Any]:
+        """Give the server's name, version and extensions. See TRITONSERVER_ServerMetadata."""
+        found: dict[str, Any] = self._api.get_json("ServerMetadata", self._open_server())
         return found
 
     def _model_json(self, what: str, name: str, version: int, *more: int) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +53,27 @@ def fill_host_policy(api: CoreApi, options: Any, host_policy: Mapping[str, Mappi
     for policy, settings in host_policy.items():
         for key, value in settings.items():
             api.call("ServerOptionsSetHostPolicy", options, policy.encode(), key.encode(), value.encode())
+
+
+@contextlib.contextmanager
+def load_parameters(
+    api: CoreApi, config: Mapping[str, Any] | None, files: Mapping[str, bytes]
+) -> Iterator[tuple[Any, int]]:
+    """Make what TRITONSERVER_ServerLoadModelWithParameters takes, and its number."""
+    made, keep = [], []
+    try:
+        if config is not None:
+            keep.append(api.ffi.new("char[]", json.dumps(config).encode()))
+            kind = api.lib.TRITONSERVER_PARAMETER_STRING
+            made.append(api.lib.TRITONSERVER_ParameterNew(b"config", kind, keep[-1]))
+        for path, content in files.items():
+            keep.append(api.ffi.from_buffer(content))
+            made.append(api.lib.TRITONSERVER_ParameterBytesNew(path.encode(), keep[-1], len(content)))
+        parameters = api.ffi.new("TRITONSERVER_Parameter*[]", made)
+        yield api.ffi.cast("const TRITONSERVER_Parameter**", parameters), len(made)
+    finally:
+        for parameter in made:
+            api.lib.TRITONSERVER_ParameterDelete(parameter)
 
 
 def installed_library() -> Path:
