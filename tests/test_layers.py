@@ -16,7 +16,8 @@ EVERY = sorted(PACKAGE.rglob("*.py"))
 
 #: Layer of a module -> what of the package it may import; the runtime's own order is below.
 ALLOWED = {
-    "cli": ("cli", "tools", "runtime"),
+    "cli": ("cli", "runner", "tools", "runtime"),
+    "runner": ("runner", "testing", "tools", "runtime"),
     "tools": ("tools", "_ffi.builder", "runtime"),
     "testing": ("testing", "tools", "runtime"),
     "runtime": ("runtime",),
@@ -44,8 +45,8 @@ ORDER = [
 ONLY = {
     "click": ("cli",),
     "rich": ("cli",),
-    "tritonclient": ("tools",),
     "upath": ("tools",),
+    "tritonclient": ("runner", "tools"),
     "yaml": ("tools",),
     "cffi": ("_ffi", "testing"),
     "pytest": ("testing",),
@@ -87,7 +88,7 @@ def layer(module: str) -> str:
         "_ffi.builder"
         if module.startswith("_ffi.builder")
         else first
-        if first in ("cli", "tools", "testing")
+        if first in ("cli", "runner", "tools", "testing")
         else "runtime"
     )
 

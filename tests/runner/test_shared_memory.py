@@ -1,0 +1,152 @@
+"""Large tensors through system shared memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from triton_backend_sdk.errors import InvalidArgError, UnavailableError
+from triton_backend_sdk.runner import Runner, regions
+from triton_backend_sdk.runner.regions import Pool, Region
+
+LARGE = np.arange(1 << 16, dtype=np.float32)
+
+
+@pytest.fixture
+def shared(remote):
+    """A Runner of each protocol that uses shared memory, on the server that runs."""
+    runner = Runner(url=remote.url, shared_memory=True)
+    yield runner
+    runner.close()
+
+
+def files():
+    return sorted(path.name for path in Path("/dev/shm").glob(f"tbsdk-{os.getpid()}-*"))
+
+
+def names(runner):
+    return [row["name"] for row in runner.get_system_shared_memory_status()]
+
+
+def test_large_tensors_go_there_and_come_from_there(shared, remote):
+    for number in range(4):
+        given = LARGE + number
+        result = shared.flat.run(given)
+        np.testing.assert_array_equal(result["OUT"], given)
+        assert result["OUT"].flags.writeable == (number > 0)  # of the first, the size was not known
+        result = None
+    assert len(files()) == len(names(remote)) == 2  # one for inputs, one for outputs: used again
+    shared.close()
+    assert (files(), names(remote)) == ([], [])
+
+
+def test_results_keep_their_memory(shared):
+    shared.flat.run(LARGE)
+    results = [shared.flat.run(LARGE + number) for number in range(3)]
+    row = results[0]["OUT"][1:3]
+    results[0] = None
+    gc.collect()
+    for number in range(3, 6):
+        shared.flat.run(LARGE + number)
+    assert row.tolist() == [1, 2]
+    for number, result in enumerate(results[1:], 1):
+        np.testing.assert_array_equal(result["OUT"], LARGE + number)
+    shared.close()
+    assert row.tolist() == [1, 2]
+
+
+def test_small_tensors_stay_in_the_message(shared, remote):
+    shared.flat.run(np.float32([1]))
+    assert names(remote) == []
+
+
+def test_several_tensors_and_texts(shared):
+    for _ in range(3):
+        result = shared.maybe.run(LARGE, LARGE * 2)
+        assert (result["OUT0"][-1], result["OUT1"][-1]) == (LARGE[-1], LARGE[-1] * 2)
+        assert list(shared.maybe.run(LARGE, LARGE, outputs=["OUT1"])) == ["OUT1"]
+    long = b"x" * 100_000
+    assert shared.texts.run([[long]])["OUT"].tolist() == [[long]]
+
+
+def test_a_large_and_a_small_one(shared):
+    for number in range(3):
+        result = shared.maybe.run(LARGE, np.float32([number]))
+        assert (result["OUT0"].size, result["OUT1"].tolist()) == (LARGE.size, [number])
+
+
+def test_an_output_larger_than_before_is_sent_again_without(shared):
+    for size in (20_000, 20_000, 30_000, 40_000, 10):
+        result = shared.grow.run([size])["OUT"]
+        assert (result.size, set(result.tolist())) == (size, {7.0})
+
+
+def test_a_smaller_one_fits(shared):
+    for size in (40_000, 30_000):
+        assert shared.grow.run([size])["OUT"].size == size
+
+
+def test_errors_give_the_regions_back(shared, remote):
+    for _ in range(3):
+        with pytest.raises(InvalidArgError, match="asked to fail"):
+            shared.flat.run(LARGE, parameters={"fail": True})
+    assert len(names(remote)) == 1
+
+
+def test_a_region_that_the_server_may_still_use_is_not_used_again(shared, remote):
+    with pytest.raises(TimeoutError):
+        shared.flat.run(LARGE, parameters={"sleep": 0.5}, client_timeout=0.1)
+    shared.flat.run(LARGE)
+    assert len(names(remote)) == 2
+
+
+def test_coroutines_use_it_too(shared):
+    async def several():
+        results = await asyncio.gather(*(shared.flat.async_run(LARGE + number) for number in range(6)))
+        return [result["OUT"][0] for result in results]
+
+    for _ in range(2):
+        assert asyncio.run(several()) == list(range(6))
+
+
+def test_a_restart_registers_anew(repository, backends):
+    with Runner(repository, backend_directory=backends, shared_memory=True) as runner:
+        for _ in range(2):
+            runner.flat.run(LARGE)
+        with pytest.raises(UnavailableError, match="ended by itself"):
+            runner.flat.run(LARGE, parameters={"crash": True})
+        for _ in range(2):
+            np.testing.assert_array_equal(runner.flat.run(LARGE)["OUT"], LARGE)
+    assert files() == []
+
+
+def test_no_room(monkeypatch):
+    def full(descriptor, offset, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(regions.os, "posix_fallocate", full)
+    with pytest.raises(
+        UnavailableError, match=r"/dev/shm has no room for 1024 KiB more, \d+ MiB are free.*--shm-size"
+    ):
+        Region(1 << 20)
+    assert files() == []
+
+
+def test_a_pool_uses_regions_again_by_size():
+    told = []
+    pool = Pool(lambda region: told.append(region.name), lambda region: told.remove(region.name))
+    one, two = pool.take(100), pool.take(100_000)
+    assert (one.size, two.size) == (1 << 16, 1 << 17)
+    pool.give_back(one)
+    assert pool.take(1) is one
+    late = pool.take(1)
+    pool.give_back(two)
+    pool.close()
+    assert told == []
+    pool.give_back(late)
+    assert files() == []

@@ -1,0 +1,103 @@
+"""What goes wrong between a Runner and its server, as exceptions.
+
+::
+
+    TritonError                                the server's answer, by Triton's code: NotFoundError, ...
+    ├── UnsupportedError
+    │   └── NotSupportedError                  not over this protocol; says which one can
+    └── UnavailableError
+        └── ServerLostError   ConnectionError  no server answers at the address
+            └── ServerEndedError               the server that this Runner started is dead
+    StartError (a HandledError)                the server did not start
+    TimeoutError                               no answer within client_timeout
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from triton_backend_sdk import errors
+from triton_backend_sdk.tools.errors import HandledError
+
+#: The last lines of a server's log that an error shows.
+SHOWN_LINES = 10
+
+_GRPC = {
+    "UNKNOWN": errors.UnknownError,
+    "INTERNAL": errors.InternalError,
+    "NOT_FOUND": errors.NotFoundError,
+    "INVALID_ARGUMENT": errors.InvalidArgError,
+    "UNAVAILABLE": errors.UnavailableError,
+    "UNIMPLEMENTED": errors.UnsupportedError,
+    "ALREADY_EXISTS": errors.AlreadyExistsError,
+    "CANCELLED": errors.CancelledError,
+}
+#: Triton's HTTP front end has fewer statuses than Triton has codes: 400 is all else.
+_HTTP = {
+    404: errors.NotFoundError,
+    409: errors.AlreadyExistsError,
+    499: errors.CancelledError,
+    500: errors.InternalError,
+    501: errors.UnsupportedError,
+    503: errors.UnavailableError,
+}
+
+
+class NotSupportedError(errors.UnsupportedError):
+    """The protocol, or this way of running, cannot do that; the message says which one can."""
+
+
+class ServerLostError(errors.UnavailableError, ConnectionError):
+    """No server answers at the address, or it went away during the call."""
+
+
+class ServerEndedError(ServerLostError):
+    """The tritonserver that this Runner started has ended, and nobody stopped it.
+
+    :param returncode: its exit status; -N when signal N ended it.
+    :param lines: the last lines of its log.
+    """
+
+    def __init__(self, message: str, returncode: int | None, lines: Sequence[str]) -> None:
+        self.returncode = returncode
+        self.lines = tuple(lines)
+        shown = "\n  ".join(("", *lines[-SHOWN_LINES:]))
+        super().__init__(f"{message}; its last lines:{shown}" if lines else message)
+
+
+class StartError(HandledError):
+    """The server of a Runner did not start; the text has the evidence too."""
+
+    def __str__(self) -> str:
+        lines = "\n  ".join(("", *self.details))
+        return (
+            f"{self.message}{f' ({self.next_step})' if self.next_step else ''}{lines if self.details else ''}"
+        )
+
+
+def start_error(error: HandledError) -> StartError:
+    """Give an error of a command's the words that a program's reader needs."""
+    return StartError(error.message, error.next_step, details=error.details)
+
+
+def of_grpc(status: str, message: str) -> Exception:
+    """Make the exception of a gRPC status, such as ``NOT_FOUND``."""
+    if status == "DEADLINE_EXCEEDED":
+        return TimeoutError(message)
+    if status == "UNAVAILABLE" and _is_transport(message):
+        return ServerLostError(message)
+    return _GRPC.get(status, errors.UnknownError)(message)
+
+
+def of_http(status: int, message: str) -> Exception:
+    """Make the exception of an HTTP status."""
+    return _HTTP.get(status, errors.InvalidArgError)(message)
+
+
+def _is_transport(message: str) -> bool:
+    # A model that is UNAVAILABLE has the status of a server that is not there; these words are gRPC's own.
+    text = message.lower()
+    return any(
+        words in text
+        for words in ("connect", "socket", "resol", "goaway", "recvmsg", "endpoint", "stream removed")
+    )

@@ -1,0 +1,142 @@
+"""Connections to an HTTP server that stay open between requests, each used by one thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import select
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from triton_backend_sdk.runner.errors import ServerLostError
+
+#: Smaller bodies are joined with their head: one packet is quicker than two.
+_JOINED = 1 << 16
+
+
+class Cancelled(Exception):  # noqa: N818  not an error: somebody asked for it
+    """Another thread ended the request."""
+
+
+class Exchange:
+    """One request under way, which another thread may end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Cut the connection: what waits for its answer fails at once."""
+        with self._lock:
+            self.cancelled = True
+            if self._connection is not None:
+                _cut(self._connection)
+
+    def take(self, connection: http.client.HTTPConnection | None) -> None:
+        """Note which connection the request uses now."""
+        with self._lock:
+            if connection is not None and self.cancelled:
+                raise Cancelled
+            self._connection = connection
+
+
+class Connections:
+    """Connections to one server.
+
+    :param address: HOST:PORT.
+    """
+
+    def __init__(self, address: str, *, secure: bool = False) -> None:
+        self.address = address
+        self._context = ssl.create_default_context() if secure else None
+        self._idle: list[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextlib.contextmanager
+    def request(  # noqa: PLR0917  what an HTTP request consists of
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Sequence[Any],
+        timeout: float | None,
+        exchange: Exchange,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request and give its response, whose body is not read yet.
+
+        :raises ServerLostError: no connection, or it broke.
+        :raises TimeoutError: no answer in time.
+        """
+        connection = self._connection(timeout)
+        try:
+            exchange.take(connection)
+            if connection.sock is None:
+                connection.connect()
+            connection.sock.settimeout(timeout)
+            length = sum(len(part) for part in body)
+            given = {"Content-Length": str(length), **headers} if body else dict(headers)
+            data = b"".join(body) if length <= _JOINED else iter(body)
+            connection.request(method, "/" + path, data if body else None, given)
+            response = connection.getresponse()
+            yield response
+            response.read()  # what is left, so that the connection can be used again
+        except BaseException as error:
+            _cut(connection)
+            connection.close()
+            if exchange.cancelled and isinstance(error, (OSError, http.client.HTTPException, ValueError)):
+                raise Cancelled from error
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no answer from {self.address} within {timeout:g} s") from None
+            if isinstance(error, (OSError, http.client.HTTPException)):
+                raise ServerLostError(f"no answer from {self.address}: {_words(error)}") from error
+            raise
+        finally:
+            exchange.take(None)
+        self._give_back(connection)
+
+    def close(self) -> None:
+        """Close all that is idle; the others follow after their request."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
+        with self._lock:
+            while self._idle:
+                connection = self._idle.pop()
+                if _is_open(connection):
+                    return connection
+                connection.close()
+        if self._context is not None:
+            return http.client.HTTPSConnection(self.address, timeout=timeout, context=self._context)
+        return http.client.HTTPConnection(self.address, timeout=timeout)
+
+    def _give_back(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if not self._closed and connection.sock is not None:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def _is_open(connection: http.client.HTTPConnection) -> bool:
+    """Say whether an idle connection is one still: a server that closed it made it readable."""
+    poller = select.poll()
+    poller.register(connection.sock, select.POLLIN)
+    return not poller.poll(0)
+
+
+def _cut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,176 @@
+"""A request and its tensors, before a protocol writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.errors import InvalidArgError
+from triton_backend_sdk.testing.wire import encode_bytes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Parameter: TypeAlias = str | int | float | bool
+
+#: What the protocol says with a parameter, and callers with an argument.
+RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
+_RESERVED_PREFIX = "triton_"
+
+
+class InputTensor:
+    """An input: an array, bytes as they go over the wire, or (by its parameters) a place in shared memory."""
+
+    __slots__ = ("array", "datatype", "name", "parameters", "raw", "shape")
+
+    def __init__(  # noqa: PLR0917  made for every tensor of every request: keywords cost
+        self,
+        name: str,
+        datatype: str,
+        shape: Sequence[int],
+        array: npt.NDArray[Any] | None = None,
+        raw: bytes | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.datatype = datatype
+        self.shape = shape
+        self.array = array
+        self.raw = raw
+        self.parameters = parameters
+
+    def data(self) -> bytes | None:
+        """Give the tensor as the protocols carry it; None where it is in shared memory."""
+        if self.array is None:
+            return self.raw
+        return encode_bytes(self.array) if self.datatype == "BYTES" else self.array.tobytes()
+
+    def flat(self) -> npt.NDArray[np.uint8]:
+        """Give :meth:`data` of an array as an array of bytes, without a copy where that is possible."""
+        array = self.array
+        assert array is not None
+        if self.datatype == "BYTES":
+            return np.frombuffer(bytearray(encode_bytes(array)), np.uint8)
+        if not array.size:  # NumPy refuses to view some of them
+            return np.empty(0, np.uint8)
+        return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+    def buffer(self) -> Any:
+        """Give :meth:`data` without a copy where that is possible."""
+        return self.raw if self.array is None else self.flat().data
+
+
+@dataclass
+class OutputWish:
+    """An output that a request asks for."""
+
+    name: str
+    #: Give the so many best classes as text.
+    classification: int = 0
+    #: Where in shared memory it goes.
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class InferRequest:
+    """One request, whatever the protocol."""
+
+    model: str
+    inputs: list[InputTensor]
+    #: "": the newest that the model's policy serves.
+    version: str = ""
+    #: None: all.
+    outputs: list[OutputWish] | None = None
+    id: str = ""
+    #: The protocol's own among them.
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    headers: Mapping[str, str] | None = None
+    query: Mapping[str, Any] | None = None
+    #: Seconds.
+    client_timeout: float | None = None
+    #: Of the request and of the response: gzip, deflate or none.
+    compression: tuple[str | None, str | None] = (None, None)
+
+
+def request_parameters(  # noqa: PLR0917  tritonclient's order
+    sequence_id: int | str = 0,
+    sequence_start: bool = False,
+    sequence_end: bool = False,
+    priority: int = 0,
+    timeout: int | None = None,
+    parameters: Mapping[str, Parameter] | None = None,
+) -> dict[str, Parameter]:
+    """Give the parameters that a request carries.
+
+    :raises InvalidArgError: one of the caller's own has a name that is the protocol's.
+    """
+    found: dict[str, Parameter] = {}
+    for name, value in (parameters or {}).items():
+        if name in RESERVED or name.startswith(_RESERVED_PREFIX):
+            raise InvalidArgError(f"parameter {name!r} is the protocol's own: give it as an argument")
+        if not isinstance(value, (str, bool, int, float)):
+            raise InvalidArgError(f"parameter {name!r}: {value!r} is no str, bool, int or float")
+        found[name] = value
+    if sequence_id not in (0, ""):
+        found |= {"sequence_id": sequence_id, "sequence_start": sequence_start, "sequence_end": sequence_end}
+    if priority:
+        found["priority"] = priority
+    if timeout is not None:
+        found["timeout"] = timeout
+    return found
+
+
+def input_tensor(name: str, value: Any) -> InputTensor:
+    """Make an input of an array as it is; its dtype says the datatype."""
+    array = np.asarray(value)
+    return InputTensor(name, DataType.of(array.dtype).value, array.shape, array)
+
+
+def input_tensors(inputs: Mapping[str, Any] | Sequence[Any]) -> list[InputTensor]:
+    """Read the inputs of ``infer``: a mapping of arrays, or tritonclient's InferInputs of either protocol."""
+    if isinstance(inputs, Mapping):
+        return [input_tensor(name, value) for name, value in inputs.items()]
+    return [each if isinstance(each, InputTensor) else _of_tritonclient(each) for each in inputs]
+
+
+def output_wishes(outputs: Sequence[Any] | None) -> list[OutputWish] | None:
+    """Read the outputs of ``infer``: names, or tritonclient's InferRequestedOutputs of either protocol."""
+    if isinstance(outputs, str):
+        raise TypeError(f"outputs takes a list of names: [{outputs!r}]")
+    return None if outputs is None else [_wish(each) for each in outputs]
+
+
+def _wish(output: Any) -> OutputWish:
+    if isinstance(output, (str, OutputWish)):
+        return OutputWish(output) if isinstance(output, str) else output
+    given = dict(_parameters(output._get_tensor()))
+    given.pop("binary_data", None)
+    return OutputWish(output.name(), int(given.pop("classification", 0)), given)
+
+
+def _of_tritonclient(tensor: Any) -> InputTensor:
+    if not hasattr(tensor, "_get_tensor"):
+        raise TypeError(
+            "inputs takes a mapping of names to arrays, or tritonclient's InferInputs, "
+            f"not {type(tensor).__name__}"
+        )
+    form = tensor._get_tensor()
+    read = getattr(tensor, "_get_content", None) or tensor._get_binary_data
+    raw, array = read(), None
+    if raw is None and isinstance(form, dict) and "data" in form:
+        dtype = DataType.of(tensor.datatype()).numpy()
+        array = np.array(form["data"], dtype).reshape(tensor.shape())
+    given = {name: value for name, value in _parameters(form).items() if name != "binary_data_size"}
+    return InputTensor(tensor.name(), tensor.datatype(), list(tensor.shape()), array, raw, given or None)
+
+
+def _parameters(form: Any) -> dict[str, Any]:
+    if isinstance(form, dict):
+        return dict(form.get("parameters", {}))
+    return {
+        name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in form.parameters.items()
+    }

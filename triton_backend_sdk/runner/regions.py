@@ -1,0 +1,133 @@
+"""Regions of system shared memory that a server on this machine has mapped too, used again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import mmap
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from triton_backend_sdk.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_FOLDER = Path("/dev/shm")  # noqa: S108  where shm_open(3) of Triton looks
+#: Rows of SIMD instructions, and more than any datatype needs.
+ALIGNMENT = 64
+_SMALLEST = 1 << 16
+_numbers = itertools.count()
+
+
+class Region:
+    """A piece of shared memory; the file in /dev/shm is gone with :meth:`close`."""
+
+    def __init__(self, size: int) -> None:
+        self.key = f"/tbsdk-{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
+        self.name = self.key[1:]
+        self.size = size
+        self._file = _FOLDER / self.name
+        descriptor = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        try:
+            # All of it now: memory that is short later would be a SIGBUS.
+            os.posix_fallocate(descriptor, 0, size)
+            self._map: mmap.mmap | None = mmap.mmap(descriptor, size)
+        except OSError as error:
+            self._file.unlink()
+            room = os.statvfs(_FOLDER)
+            raise UnavailableError(
+                f"{_FOLDER} has no room for {size >> 10} KiB more, "
+                f"{room.f_bavail * room.f_frsize >> 20} MiB are free: {error.strerror}; "
+                "containers get more with --shm-size=1g"
+            ) from error
+        finally:
+            os.close(descriptor)
+
+    def array(self, offset: int, array: npt.NDArray[Any]) -> None:
+        """Copy an array there, once, whatever its strides."""
+        target = np.frombuffer(self._map, array.dtype, array.size, offset).reshape(array.shape)  # type: ignore[arg-type]
+        np.copyto(target, array)
+
+    def bytes(self, offset: int, data: bytes) -> None:
+        """Copy bytes there."""
+        assert self._map is not None
+        self._map[offset : offset + len(data)] = data
+
+    def lend(self, offset: int, size: int, over: Callable[[], None]) -> Any:
+        """Give a part of it as a buffer.
+
+        :param over: called when nothing views the buffer any more.
+        """
+        # Not an array: views of views of an array keep its memory alive, but not the array that is watched.
+        part = (ctypes.c_uint8 * size).from_buffer(self._map, offset)  # type: ignore[arg-type]
+        weakref.finalize(part, over).atexit = False
+        return part
+
+    def close(self) -> None:
+        """Take the file away; views keep the memory that they show."""
+        with contextlib.suppress(FileNotFoundError):
+            self._file.unlink()
+        with contextlib.suppress(BufferError):
+            if self._map is not None:
+                self._map.close()
+        self._map = None
+
+
+class Pool:
+    """Regions by size, registered with one server.
+
+    :param register: tells the server of a new region.
+    :param unregister: tells it to forget one.
+    """
+
+    def __init__(self, register: Callable[[Region], None], unregister: Callable[[Region], None]) -> None:
+        self._register = register
+        self._unregister = unregister
+        # Reentrant: memory that is let go during a call gives its region back on the same thread.
+        self._lock = threading.RLock()
+        self._idle: dict[int, list[Region]] = {}
+        self._all: list[Region] = []
+        self._closed = False
+
+    def take(self, size: int) -> Region:
+        """Give a region of at least so many bytes."""
+        rounded = max(_SMALLEST, 1 << (size - 1).bit_length())
+        with self._lock:
+            idle = self._idle.get(rounded)
+            if idle:
+                return idle.pop()
+        region = Region(rounded)
+        try:
+            self._register(region)
+        except BaseException:
+            region.close()
+            raise
+        with self._lock:
+            self._all.append(region)
+        return region
+
+    def give_back(self, region: Region) -> None:
+        """Take a region that nobody reads or writes any more."""
+        with self._lock:
+            if not self._closed:
+                self._idle.setdefault(region.size, []).append(region)
+                return
+        region.close()
+
+    def close(self) -> None:
+        """Forget all regions, here and in the server; results keep the memory that they show."""
+        with self._lock:
+            self._closed = True
+            regions, self._all, self._idle = self._all, [], {}
+        for region in regions:
+            with contextlib.suppress(Exception):  # the server may be gone
+                self._unregister(region)
+            region.close()

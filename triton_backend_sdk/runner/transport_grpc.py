@@ -1,0 +1,235 @@
+"""A server over gRPC: one channel for all threads and all event loops.
+
+Calls of a thread wait in gRPC itself. Calls of a coroutine wait for a callback that gRPC makes on a thread of
+its own, so that they need no loop but the one that awaits them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from triton_backend_sdk.runner import grpc_messages, grpc_operations
+from triton_backend_sdk.runner.errors import of_grpc
+from triton_backend_sdk.runner.messages import InferRequest
+from triton_backend_sdk.runner.result import Result
+from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport
+from triton_backend_sdk.tools.errors import HandledError
+
+#: gRPC would wait for two minutes before it looks again for a server that was away.
+_RECONNECT = (("initial", 100), ("min", 100), ("max", 2000))
+
+
+class GrpcTransport(Transport):
+    """See :class:`Transport`.
+
+    :param address: HOST:PORT.
+    :param secure: speak TLS, with the system's certificates.
+    """
+
+    protocol = "grpc"
+
+    def __init__(self, address: str, *, secure: bool = False) -> None:
+        self._pb: Any = _import("tritonclient.grpc.service_pb2")
+        services: Any = _import("tritonclient.grpc.service_pb2_grpc")
+        self._grpc: Any = _import("grpc")
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options += [(f"grpc.{which}_reconnect_backoff_ms", ms) for which, ms in _RECONNECT]
+        if address.startswith(("127.", "localhost", "[::1]")):
+            # gRPC would ask the proxy of the environment for this machine's own ports.
+            options.append(("grpc.enable_http_proxy", 0))
+        if secure:
+            credentials = self._grpc.ssl_channel_credentials()
+            self._channel = self._grpc.secure_channel(address, credentials, options)
+        else:
+            self._channel = self._grpc.insecure_channel(address, options)
+        self._stub = services.GRPCInferenceServiceStub(self._channel)
+        self._infer = self._stub.ModelInfer
+        self._plain = self._grpc.Compression.NoCompression
+
+    def call(self, operation: Operation) -> Any:
+        """Do one of the client methods."""
+        method, message, read = self._prepare(operation)
+        return read(self._wait(method, message, operation.client_timeout, _metadata(operation.headers)))
+
+    async def acall(self, operation: Operation) -> Any:
+        """Do one of the client methods."""
+        method, message, read = self._prepare(operation)
+        headers = _metadata(operation.headers)
+        return read(await self._await(method, message, operation.client_timeout, headers))
+
+    def infer(self, request: InferRequest) -> Result:
+        """Send a request and wait for its response."""
+        message = grpc_messages.write(self._pb, request)
+        compression = self._compression(request.compression[0])
+        headers = _metadata(request.headers)
+        return grpc_messages.read(
+            self._wait(self._infer, message, request.client_timeout, headers, compression)
+        )
+
+    async def ainfer(self, request: InferRequest) -> Result:
+        """Send a request and wait for its response."""
+        message = grpc_messages.write(self._pb, request)
+        compression = self._compression(request.compression[0])
+        headers = _metadata(request.headers)
+        return grpc_messages.read(
+            await self._await(self._infer, message, request.client_timeout, headers, compression)
+        )
+
+    def stream(self, request: InferRequest) -> Stream[Result]:
+        """Send a request whose model gives any number of responses."""
+        over = threading.Event()
+
+        def requests() -> Iterator[Any]:
+            yield grpc_messages.write(self._pb, request, empty_final=True)
+            # Closing the sending side earlier would end the stream before its last response.
+            over.wait()
+
+        metadata = _metadata(request.headers)
+        compression = self._compression(request.compression[0])
+        call = self._stub.ModelStreamInfer(
+            requests(), timeout=request.client_timeout, metadata=metadata, compression=compression
+        )
+
+        def cancel() -> None:
+            if not over.is_set():
+                call.cancel()
+            over.set()
+
+        return Stream(self._until_final(call, over), cancel)
+
+    def _until_final(self, call: Any, over: threading.Event) -> Iterator[Result]:
+        try:
+            for message in call:
+                if message.error_message:
+                    raise _stream_error(message.error_message)
+                result = grpc_messages.read(message.infer_response)
+                said = dict(result.parameters)
+                final = said.pop(grpc_messages.FINAL, False) is True
+                result.parameters = said
+                # An empty response that is the last is the server's way to say so, unless it has parameters.
+                if len(result.outputs) or said or not final:
+                    if final:
+                        over.set()
+                    yield result
+                if final:
+                    break
+            over.set()
+            for (
+                _
+            ) in call:  # the server's end, so that nothing is cancelled: Triton 24.10 would keep the model
+                pass
+        except self._grpc.RpcError as error:
+            raise _error(error) from None
+        finally:
+            over.set()
+
+    def exchange(
+        self,
+        requests: Iterator[InferRequest],
+        timeout: float | None,
+        headers: Mapping[str, str] | None,
+        compression: str | None,
+    ) -> Stream[Answer]:
+        """Send requests over one stream, and give all their responses and errors."""
+        call = self._stub.ModelStreamInfer(
+            (grpc_messages.write(self._pb, request) for request in requests),
+            timeout=timeout,
+            metadata=_metadata(headers),
+            compression=self._compression(compression),
+        )
+        return Stream(self._answers(call), call.cancel)
+
+    def _answers(self, call: Any) -> Iterator[Answer]:
+        try:
+            for message in call:
+                if message.error_message:
+                    yield None, _stream_error(message.error_message)
+                else:
+                    yield grpc_messages.read(message.infer_response), None
+        except self._grpc.RpcError as error:
+            raise _error(error) from None
+
+    def close(self) -> None:
+        """Let go of connections; calls under way fail."""
+        self._channel.close()
+
+    def _prepare(self, operation: Operation) -> tuple[Any, Any, Callable[[Any], Any]]:
+        rpc = grpc_operations.RPCS[operation.name]
+        message = grpc_operations.write(self._pb, rpc, operation.arguments)
+        read = rpc.read if operation.as_json else lambda found: found
+        return getattr(self._stub, rpc.name), message, read
+
+    def _wait(
+        self, method: Any, message: Any, timeout: float | None, metadata: Any, compression: Any = None
+    ) -> Any:
+        try:
+            return method(message, timeout=timeout, metadata=metadata, compression=compression)
+        except self._grpc.RpcError as error:
+            raise _error(error) from None
+        except ValueError as error:  # the channel was closed, by another thread
+            raise of_grpc("CANCELLED", str(error)) from None
+
+    async def _await(
+        self, method: Any, message: Any, timeout: float | None, metadata: Any, compression: Any = None
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def settle() -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def finished(_: Any) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle)
+
+        call = method.future(message, timeout=timeout, metadata=metadata, compression=compression)
+        call.add_done_callback(finished)
+        try:
+            await done
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        try:
+            return call.result()
+        except self._grpc.RpcError as error:
+            raise _error(error) from None
+        except self._grpc.FutureCancelledError as error:
+            raise of_grpc("CANCELLED", "the connection was closed during the call") from error
+
+    def _compression(self, name: str | None) -> Any:
+        if name is None:
+            return self._plain
+        kinds = self._grpc.Compression
+        try:
+            return {"gzip": kinds.Gzip, "deflate": kinds.Deflate, "none": self._plain}[name.lower()]
+        except KeyError:
+            raise ValueError(f"compression {name!r} does not exist; there are gzip and deflate") from None
+
+
+def _metadata(headers: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
+    return [(name.lower(), value) for name, value in headers.items()] if headers else None
+
+
+def _error(error: Any) -> Exception:
+    return of_grpc(error.code().name, error.details() or "")
+
+
+def _stream_error(text: str) -> Exception:
+    """Make the exception of a response of a stream, which carries its code only as words before the text."""
+    status = text.partition(":")[0].strip() if text.startswith("[") else "INVALID_ARGUMENT"
+    return of_grpc(status, text)
+
+
+def _import(name: str) -> Any:
+    # Late, because it costs a third of a second.
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError) as error:  # tritonclient itself turns a missing part into RuntimeError
+        raise HandledError(
+            f"{name} cannot be imported ({error})", "pip install 'triton-backend-sdk[client]'"
+        ) from error
