@@ -9,6 +9,8 @@ from triton_backend_sdk import cli
 PAGES = [
     [],
     *([name] for name in cli.COMMANDS),
+    ["bento", "export"],
+    ["bento", "serve"],
     ["server", "install"],
     ["server", "path"],
     ["server", "version"],

@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": ("triton_backend_sdk.cli.serve", "Build a backend and run the real tritonserver on it."),
     "infer": ("triton_backend_sdk.cli.infer", "Send one request to a running server."),
     "dockerfile": ("triton_backend_sdk.cli.dockerfile", "Print the Dockerfile that packs a backend."),
+    "bento": ("triton_backend_sdk.cli.bento", "Serve a model repository with BentoML."),
     "server": ("triton_backend_sdk.cli.server", "Fetch a tritonserver, or tell which one is used."),
     "doctor": ("triton_backend_sdk.cli.doctor", "Tell what this machine has and lacks."),
 }

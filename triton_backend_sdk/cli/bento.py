@@ -1,0 +1,113 @@
+"""``tbsdk bento``: a model repository as a BentoML service."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from triton_backend_sdk.cli import console
+from triton_backend_sdk.runner.settings import server_options
+from triton_backend_sdk.tools import bento
+from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION
+from triton_backend_sdk.tools.errors import HandledError
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  tbsdk bento export path/to/model_repository
+  tbsdk bento serve path/to --triton-option log-verbose=1
+"""
+)
+def command() -> None:
+    """Write a BentoML service for a model repository, and serve it.
+
+    The service uses triton_backend_sdk.runner.Runner, which starts a tritonserver beside it. BentoML is yours
+    to install: pip install 'triton-backend-sdk[client]' 'bentoml>=1.4'
+    """
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  tbsdk bento export model_repository && bentoml serve
+  tbsdk bento export model_repository --release 26.05 -o bento
+  tbsdk bento export model_repository --base registry.example/my-triton:1
+"""
+)
+@click.argument("repository", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Where to.  [default: beside REPOSITORY]"
+)
+@click.option("--name", help="The service's name.  [default: that of the folder above REPOSITORY]")
+@click.option(
+    "--release",
+    metavar="YY.MM",
+    default=DEFAULT_VERSION,
+    show_default=True,
+    help="Release of NVIDIA's container image.",
+)
+@click.option("--base", metavar="IMAGE", help="The image that carries tritonserver, instead of NVIDIA's.")
+@click.option("--force", is_flag=True, help="Overwrite service.py and bentofile.yaml.")
+def export(
+    *, repository: Path, output: Path | None, name: str | None, release: str, base: str | None, force: bool
+) -> None:
+    """Write service.py and bentofile.yaml for a model repository.
+
+    Each model that has a config.pbtxt gets an endpoint with its inputs; `infer` asks any model. With -o the
+    repository is copied into that folder, as BentoML packs nothing from elsewhere.
+    """
+    found = bento.export(repository, name=name, release=release, image=base)
+    folder = repository.resolve().parent if output is None else output
+    files = {folder / "service.py": found.service, folder / "bentofile.yaml": found.bentofile}
+    present = [file for file in files if file.exists()]
+    if present and not force:
+        raise HandledError(f"{present[0]} is there already", "add --force to overwrite it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if output is not None and repository.resolve().parent != output.resolve():
+        shutil.copytree(repository, output / repository.name, dirs_exist_ok=force)
+    for file, text in files.items():
+        file.write_text(text, encoding="utf-8")
+        console.say(f"wrote {file}")
+    console.say(f"next: cd {shlex.quote(str(folder))} && bentoml serve")
+
+
+@command.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="""\b
+Examples:
+  tbsdk bento serve
+  tbsdk bento serve path/to --triton-option model-control-mode=explicit --triton-option load-model=mymodel
+  tbsdk bento serve path/to --port 3001
+""",
+)
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+@click.option(
+    "--triton-option",
+    "--triton-options",
+    "triton_options",
+    multiple=True,
+    metavar="ARG=VALUE",
+    help="An option of tritonserver, as `bentoml serve` of BentoML 1.0.14 took it.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def serve(*, folder: Path, triton_options: Sequence[str], arguments: Sequence[str]) -> None:
+    """Run `bentoml serve` with options for the tritonserver that its Runner starts.
+
+    Other options are bentoml's. The Runner reads tritonserver's from $TBSDK_RUNNER_OPTIONS.
+    """
+    program = shutil.which("bentoml")
+    if program is None:
+        raise HandledError("bentoml is not on PATH", "pip install 'bentoml>=1.4'")
+    try:
+        server_options(None, (), triton_options, {})
+    except (TypeError, ValueError) as error:
+        raise HandledError(str(error), "tritonserver's options are in `tbsdk serve --help`") from error
+    given = [*shlex.split(os.environ.get("TBSDK_RUNNER_OPTIONS", "")), *triton_options]
+    os.environ["TBSDK_RUNNER_OPTIONS"] = shlex.join(given)
+    os.execv(program, [program, "serve", str(folder), *arguments])  # noqa: S606  it becomes bentoml
