@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-quick soak sanitize clean
+.PHONY: help demo test lint bench bench-quick bench-runner soak sanitize clean
 
 help:  ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ bench: $(VENV)/.dev  ## measure against the stock Python backend and a C floor
 
 bench-quick: $(VENV)/.dev  ## the same in four minutes, noisier
 	@$(BIN)/python benchmarks/bench.py --quick
+
+bench-runner: $(VENV)/.dev  ## measure the Runner beside hand-written tritonclient code: half a minute
+	@$(BIN)/python benchmarks/runner.py
 
 soak: $(VENV)/.dev  ## a million requests: does memory stay flat?
 	@$(BIN)/python benchmarks/soak.py
