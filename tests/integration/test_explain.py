@@ -1,0 +1,203 @@
+"""What `tbsdk explain` makes of logs that the real server writes here and now."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.test_bad_input import GOOD
+from tests.runtime.conftest import FP32, write_model, write_project
+from triton_backend_sdk.cli import run
+from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.installation import find_server
+from triton_backend_sdk.tools.ports import choose_ports
+
+Flags = list[str]
+GOLDENS_OF = "2.51.0"
+
+
+def log_of(folder: Path, flags: Flags, seconds: float = 30) -> Path:
+    """Run the server until it ends or serves, or for some seconds, and give its log."""
+    ports = choose_ports(dict.fromkeys(("http", "grpc", "metrics"), None))
+    given = " ".join(flags)
+    more = [
+        f"--{name}{part}"
+        for name, port in ports.items()
+        for part in (f"-port={port}", "-address=127.0.0.1")
+        if f"--{name}{part.partition('=')[0]}" not in given
+    ]
+    process = subprocess.Popen(
+        [find_server().binary, *flags, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    assert process.stdout is not None
+    lines = []
+    timers = [threading.Timer(seconds, process.kill)]
+    timers[0].start()
+    with process, process.stdout:
+        for line in process.stdout:
+            lines.append(line)
+            if "Started Metrics Service" in line:  # the last one; without its port the server ends now
+                timers.append(threading.Timer(1, process.kill))
+                timers[-1].start()
+    for timer in timers:
+        timer.cancel()
+    log = folder / "server.log"
+    log.write_text("".join(lines), encoding="utf-8")
+    return log
+
+
+def plain(text: str, folder: Path) -> str:
+    """Take out what differs from run to run."""
+    text = re.sub(r"(?m)^   lines? [\d, +]+ ", "   line N  ", text.replace(str(folder), "DIR"))
+    text = re.sub(r"(127\.0\.0\.1:|port |:)\d{4,5}\b", r"\1PORT", text)
+    text = re.sub(r"\d\. note .*?(?=\n\n|\Z)", "(notes)", text, flags=re.DOTALL)
+    binary = str(find_server().binary)
+    return text.replace(binary, "tritonserver").replace(find_server().version or "?", "VERSION")
+
+
+def too_deep(folder: Path) -> Flags:
+    model = folder / "repository" / "resnet"
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.onnx").touch()
+    return [f"--model-repository={model}", "--disable-auto-complete-config"]
+
+
+def several(folder: Path) -> Flags:
+    """A repository with many faults: the ensemble's is only what follows from another."""
+    repository = folder / "repository"
+    io = 'input { name: "IN" data_type: TYPE_FP32 dims: 4 } output { name: "OUT" data_type: TYPE_FP32 dims: 4 }'
+    configs = {
+        "typo": f'backend: "nowhere" max_batchsize: 4 {io}',
+        "other": f'name: "another" backend: "nowhere" {io}',
+        "library": f'backend: "nowhere" {io}',
+        "batches": f'backend: "nowhere" max_batch_size: 4 dynamic_batching {{ preferred_batch_size: 8 }} {io}',
+        "pipe": f'platform: "ensemble" {io} ensemble_scheduling {{ step {{ model_name: "library" model_version: -1 '
+        'input_map { key: "IN" value: "IN" } output_map { key: "OUT" value: "OUT" } } }',
+    }
+    for name, config in configs.items():
+        (repository / name / "1").mkdir(parents=True)
+        (repository / name / "config.pbtxt").write_text(config)
+    (repository / "empty" / "0001").mkdir(parents=True)
+    (repository / "empty" / "config.pbtxt").write_text(f'backend: "nowhere" {io}')
+    return [f"--model-repository={repository}"]
+
+
+def missing(folder: Path) -> Flags:
+    return [f"--model-repository={folder}/nowhere"]
+
+
+def cache_of_no_name(folder: Path) -> Flags:
+    return [
+        f"--model-repository={folder}",
+        "--cache-config=nowhere,size=1048576",
+        f"--cache-directory={folder}",
+    ]
+
+
+def unknown_flag(folder: Path) -> Flags:
+    return [f"--model-repository={folder}", "--frobnicate=1"]
+
+
+def bad_value(folder: Path) -> Flags:
+    return [f"--model-repository={folder}", "--http-restricted-api=health,key=value"]
+
+
+def certificate(folder: Path) -> Flags:
+    """The server says that the port is in use, which it is not."""
+    repository = folder / "empty"
+    repository.mkdir()
+    files = [f"--grpc-server-{name}={folder}/{name}.pem" for name in ("cert", "key")]
+    return [f"--model-repository={repository}", "--grpc-use-ssl=true", *files]
+
+
+def no_stub(folder: Path) -> Flags:
+    """The stock Python backend without its stub."""
+    backends = find_server().backends
+    if backends is None or not (backends / "python").is_dir():
+        pytest.skip("the installed server has no Python backend")
+    shutil.copytree(backends / "python", folder / "backends" / "python")
+    (folder / "backends" / "python" / "triton_python_backend_stub").unlink(missing_ok=True)
+    model = folder / "repository" / "words"
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.py").write_text("class TritonPythonModel:\n    pass\n")
+    (model / "config.pbtxt").write_text('backend: "python"')
+    return [f"--model-repository={folder}/repository", f"--backend-directory={folder}/backends"]
+
+
+SDK = {
+    "raises": GOOD
+    + "@hookimpl\ndef initialize(instance):\n    raise FileNotFoundError('no weights at /weights')\n",
+    "imports": "import nowhere_to_be_found\n" + GOOD,
+}
+
+
+def sdk_backends(folder: Path) -> Flags:
+    for name, plugin in SDK.items():
+        project = write_project(folder / "projects", name, plugin)
+        build_backend(project, folder / "backends")
+        write_model(folder / "repository", name, name, *FP32)
+    return [f"--model-repository={folder}/repository", f"--backend-directory={folder}/backends"]
+
+
+@pytest.mark.parametrize(
+    ("scene", "found"),
+    [
+        (too_deep, {"repository-is-a-model", "no-config"}),
+        (several, {"config-field", "config-name", "backend-library", "preferred-batch", "no-version"}),
+        (missing, {"repository-missing"}),
+        (cache_of_no_name, {"cache-missing"}),
+        (unknown_flag, {"flag-unknown"}),
+        (bad_value, {"flag-restricted"}),
+        (certificate, {"grpc-certificate"}),
+        (no_stub, {"stub-missing"}),
+        (sdk_backends, {"python-raised", "python-module"}),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_what_the_server_says(tmp_path, scene: Callable[[Path], Flags], found, golden, capsys):
+    log = log_of(tmp_path, scene(tmp_path))
+
+    assert run(["explain", str(log)]) == 1
+    said = capsys.readouterr().out
+    if find_server().version == GOLDENS_OF:  # another one has other words
+        golden(f"explain/server/{scene.__name__}.txt", plain(said, tmp_path))
+
+    assert run(["explain", str(log), "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert {each["id"] for each in findings if each["severity"] == "error"} == found, log.read_text()
+
+
+@pytest.mark.parametrize("service", ["http", "grpc", "metrics"])
+def test_a_port_in_use(tmp_path, service, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        log = log_of(tmp_path, [f"--model-repository={tmp_path}", f"--{service}-port={port}"])
+
+    assert run(["explain", str(log)]) == 1
+
+    said = capsys.readouterr().out
+    assert "1. error" in said
+    assert "2. error" not in said
+    assert str(port) in said.splitlines()[2]
+
+
+def test_a_server_that_runs_has_nothing_wrong(tmp_path, capsys):
+    (tmp_path / "repository").mkdir()
+    log = log_of(tmp_path, [f"--model-repository={tmp_path}/repository"])
+
+    assert run(["explain", str(log)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
