@@ -10,18 +10,16 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from triton_backend_sdk._ffi.builder import BuildError, check_headers, find_compiler
 from triton_backend_sdk.tools.build import find_libpython
+from triton_backend_sdk.tools.doctor_finding import Finding
+from triton_backend_sdk.tools.doctor_machine import check_container, check_driver, check_limits, check_stub
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import find_server
 from triton_backend_sdk.tools.paths import cache_dir
-
-Verdict = Literal["ok", "warn", "fail"]
 
 #: Oldest and newest Python that the SDK is tested with.
 OLDEST, NEWEST = (3, 10), (3, 13)
@@ -34,21 +32,10 @@ OPTIONAL = {
     "pytest": ("pytest", "testing a project"),
 }
 
+__all__ = ["CHECKS", "Finding", "examine"]
+
 SHM = Path("/dev/shm")  # noqa: S108  the system's shared memory, not a scratch file
 _DOCKERS_SHM = 64 << 20
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at."""
-
-    name: str
-    #: "fail" is a lack that stops the main job, "warn" one that some feature needs.
-    verdict: Verdict
-    #: What was found, and where it was looked for.
-    detail: str
-    #: What to type, where something is lacking.
-    mend: str | None = None
 
 
 def examine() -> Iterator[Finding]:
@@ -212,7 +199,11 @@ CHECKS: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
     ("packages", check_packages),
     ("tritonserver", check_server),
     ("GPU", check_gpu),
+    ("CUDA driver", check_driver),
     (str(SHM), check_shared_memory),
+    ("limits", check_limits),
+    ("container", check_container),
+    ("Python stub", check_stub),
     ("folders", check_folders),
     ("LD_LIBRARY_PATH", check_library_path),
 )
