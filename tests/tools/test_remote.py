@@ -1,4 +1,8 @@
+import http.server
+import json
+import re
 import socket
+import threading
 import time
 from dataclasses import replace
 
@@ -6,13 +10,44 @@ import pytest
 
 from triton_backend_sdk.tools import remote
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.remote_credentials import find
 from triton_backend_sdk.tools.server import TritonServer, find_server
+
+VARIABLES = """AWS_ENDPOINT_URL AWS_DEFAULT_REGION AWS_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_PROFILE
+AZURE_STORAGE_ACCOUNT AZURE_STORAGE_KEY GOOGLE_APPLICATION_CREDENTIALS https_proxy HTTPS_PROXY all_proxy ALL_PROXY"""
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_REGION", remote.CREDENTIALS):
+    for name in (*VARIABLES.split(), remote.CREDENTIALS):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def store():
+    """Give a store whose answers a test chooses: ``store.answer`` is a status and headers."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            store.asked.append(self.path)
+            status, headers = store.answer
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *given):
+            pass
+
+    store = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    store.answer, store.asked = (200, {}), []
+    store.root = f"s3://127.0.0.1:{store.server_address[1]}/bucket/models"
+    thread = threading.Thread(target=store.serve_forever, daemon=True)
+    thread.start()
+    yield store
+    store.shutdown()
+    store.server_close()
+    thread.join(5)
 
 
 @pytest.mark.parametrize(
@@ -33,10 +68,19 @@ def test_roots(uri, bucket, path, endpoint):
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://", "gs:///a", "as://account", "s3://https://minio/bucket", "ftp://x/y"]
+    "uri",
+    [
+        "s3://",
+        "gs:///a",
+        "as://account",
+        "s3://https://minio/bucket",
+        "ftp://x/y",
+        "s3://h:9000/b/a+b",
+        "s3://h:9000/B",
+    ],
 )
 def test_what_is_no_root(uri):
-    with pytest.raises(HandledError, match=uri):
+    with pytest.raises(HandledError, match=re.escape(uri)):
         remote.parse(uri)
 
 
@@ -50,10 +94,17 @@ def test_nothing_at_the_endpoint_is_told_in_seconds():
 
 
 def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
-    monkeypatch.setattr(socket, "create_connection", lambda *given, **more: time.sleep(20))
+    over = threading.Event()
+
+    def connect(*given, **more):
+        over.wait(20)
+        raise OSError("late")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
     begin = time.monotonic()
     with pytest.raises(HandledError, match="timed out"):
         remote.check_root("gs://bucket/models", find_server(), timeout=0.3)
+    over.set()
     assert time.monotonic() - begin < 3
 
 
@@ -71,6 +122,141 @@ def test_credentials_that_are_not_there_are_told(monkeypatch, tmp_path):
     monkeypatch.setenv(remote.CREDENTIALS, str(tmp_path / "no.json"))
     with pytest.raises(HandledError, match=r"names .*no\.json, which is no file"):
         remote.check_root("s3://127.0.0.1:1/bucket", find_server())
+
+
+@pytest.mark.parametrize("status", [200, 403, 500])
+def test_whatever_answers_is_there(store, status):
+    store.answer = (status, {})
+
+    assert remote.check_root(store.root, find_server()).path == "models"
+    assert store.asked == ["/bucket"]
+
+
+def test_a_bucket_that_is_not_there_is_told(store):
+    store.answer = (404, {})
+
+    with pytest.raises(HandledError, match="there is no bucket bucket at http://127"):
+        remote.check_root(store.root, find_server())
+
+
+def test_another_region_is_told(store):
+    store.answer = (301, {"x-amz-bucket-region": "eu-west-1"})
+
+    with pytest.raises(HandledError, match="bucket bucket lies in eu-west-1") as caught:
+        remote.check_root(store.root, find_server())
+
+    assert caught.value.next_step == "export AWS_DEFAULT_REGION=eu-west-1"
+
+
+def test_https_to_what_speaks_http_is_told(store):
+    begin = time.monotonic()
+    with pytest.raises(HandledError, match=r"no answer for s3://https://.*(SSL|TLS|ssl)"):
+        remote.check_root(store.root.replace("s3://", "s3://https://"), find_server())
+    assert time.monotonic() - begin < 6
+
+
+def test_a_store_that_never_answers_is_given_up():
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        begin = time.monotonic()
+        with pytest.raises(HandledError, match="no answer for"):
+            remote.check_root(f"s3://127.0.0.1:{silent.getsockname()[1]}/bucket", find_server(), timeout=0.5)
+        assert time.monotonic() - begin < 3
+
+
+def test_the_region_chooses_the_host():
+    root = remote.parse("s3://bucket/models", {"AWS_DEFAULT_REGION": "eu-central-1"})
+    assert root.endpoint == "https://s3.eu-central-1.amazonaws.com"
+
+
+def credentials(tmp_path, content):
+    file = tmp_path / "credentials.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return {remote.CREDENTIALS: str(file)}
+
+
+@pytest.mark.parametrize(
+    ("uri", "content", "says"),
+    [
+        ("s3://b/a", "no json", "which cannot be read: Expecting value"),
+        ("s3://b/a", [], "has nothing for s3://"),
+        ("s3://b/a", {"gs": {"": "x"}}, "has nothing for s3://"),
+        ("s3://b/a", {"s3": {"s3://other": {}}}, "has nothing for s3://b/a; it has: s3://other"),
+        ("s3://b/a", {"s3": {"": {"key_id": "x"}}}, "there is key_id in .*, but no secret_key"),
+        ("s3://b/a", {"s3": {"": "x"}}, "is not as it should be for s3://"),
+        ("gs://b/a", {"gs": {"": "/nowhere/key.json"}}, "names /nowhere/key.json, which is no file"),
+    ],
+)
+def test_a_file_of_credentials_that_cannot_be_right(tmp_path, uri, content, says):
+    with pytest.raises(HandledError, match=says):
+        remote.check_root(uri, find_server(), env=credentials(tmp_path, content))
+
+
+def test_the_longest_entry_of_the_file_counts(tmp_path):
+    entries = {"": {"region": "one"}, "s3://b": {"region": "two"}, "s3://b/a": {"region": "three"}}
+    env = credentials(tmp_path, {"s3": entries})
+    assert find("s3", "s3://b/a/models", env) == {"region": "three"}
+    assert find("s3", "s3://c", env) == {"region": "one"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "env", "says"),
+    [
+        ("s3://b", {"AWS_ACCESS_KEY_ID": "x"}, "there is AWS_ACCESS_KEY_ID, but no AWS_SECRET_ACCESS_KEY"),
+        (
+            "s3://b",
+            {"AWS_SECRET_ACCESS_KEY": "x"},
+            "there is AWS_SECRET_ACCESS_KEY, but no AWS_ACCESS_KEY_ID",
+        ),
+        ("s3://b", {"AWS_PROFILE": "work", "HOME": "/nowhere"}, "AWS_PROFILE is 'work', which is neither in"),
+        ("gs://b", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}, "names /nowhere, which is no file"),
+    ],
+)
+def test_an_environment_that_cannot_be_right(uri, env, says):
+    with pytest.raises(HandledError, match=says):
+        remote.check_root(uri, find_server(), env=env)
+
+
+@pytest.mark.parametrize(("file", "text"), [("credentials", "[work]\n"), ("config", "[profile work]\n")])
+def test_a_profile(tmp_path, file, text):
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / file).write_text(text)
+    env = {"AWS_PROFILE": "work", "HOME": str(tmp_path), "AWS_DEFAULT_REGION": "eu-west-1"}
+    assert find("s3", "s3://b", env) == {"region": "eu-west-1"}
+
+
+def test_an_endpoint_that_the_server_does_not_look_at_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(remote, "_ask", lambda root, timeout: None)
+    env = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000/"}
+    with pytest.raises(HandledError, match="does not look at it") as caught:
+        remote.check_root("s3://bucket/models", find_server(), env=env)
+    assert caught.value.next_step.startswith("write s3://http://127.0.0.1:9000/bucket/models with the port")
+
+    assert remote.check_root("s3://127.0.0.1:9000/bucket/models", find_server(), env=env)
+    (tmp_path / "lib.so").write_bytes(b"... AWS_ENDPOINT_URL ...")
+    newer = replace(find_server(), library=tmp_path / "lib.so")
+    assert remote.check_root("s3://bucket/models", newer, env=env)
+
+
+def test_the_account_of_the_credentials_is_the_one_that_is_asked(monkeypatch):
+    asked = []
+    monkeypatch.setattr(remote, "_ask", lambda root, timeout: asked.append(root.host))
+    remote.check_root("as://one/box/models", find_server(), env={"AZURE_STORAGE_ACCOUNT": "other"})
+    assert asked == ["other.blob.core.windows.net"]
+
+
+def test_behind_a_proxy_nobody_asks_for_the_server(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(remote, "_ask", lambda root, timeout: "asked")
+    assert remote.check_root("gs://bucket/models", find_server()).bucket == "bucket"
+    with pytest.raises(HandledError, match="asked"):
+        remote.check_root("s3://bucket/models", find_server())
+
+
+@pytest.mark.parametrize("cloud", ["s3", "gs", "as"])
+def test_the_fetched_server_has_all_clouds(cloud):
+    assert remote.supports(find_server(), cloud)
 
 
 def test_a_server_is_not_started_on_what_does_not_answer():
