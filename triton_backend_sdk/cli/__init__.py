@@ -28,6 +28,10 @@ COMMANDS = {
     ),
     "build": ("triton_backend_sdk.cli.build", "Build libtriton_NAME.so and its backend directory."),
     "check": ("triton_backend_sdk.cli.check", "Say what a tritonserver would refuse in a model repository."),
+    "explain": (
+        "triton_backend_sdk.cli.explain",
+        "Say what went wrong in a server's log, and what to do.",
+    ),
     "serve": ("triton_backend_sdk.cli.serve", "Build a backend and run the real tritonserver on it."),
     "infer": ("triton_backend_sdk.cli.infer", "Send one request to a running server."),
     "dockerfile": ("triton_backend_sdk.cli.dockerfile", "Print the Dockerfile that packs a backend."),
