@@ -177,7 +177,7 @@ class TritonServer:
         probe.check_flags(self.server, [flags()[name] for name in options.given() if name in flags()])
         for place in options.model_repository or ():
             if is_uri(place):
-                remote.check_root(str(place), self.server)
+                remote.check_root(str(place), self.server, env=self._env)
         if not {"http", "grpc"} & {*self._services}:
             raise HandledError(
                 "without HTTP and gRPC there is no way to ask the server whether it is ready",
