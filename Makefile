@@ -22,8 +22,8 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo pyproject.toml
-	@echo "installing what the tests need: mypy, ruff, matplotlib and more"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[client,dev]'
+	@echo "installing what the tests need: mypy, ruff, moto, BentoML and more"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[client,remote,dev]'
 	@touch $@
 
 demo: $(VENV)/.demo  ## write, build and serve a backend, and send it requests

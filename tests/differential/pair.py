@@ -22,6 +22,7 @@ from triton_backend_sdk.tools.compat import compat_backend
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import find_server
 from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server_options.options import ServerOptions
 
 MODELS = Path(__file__).parent / "models"
 #: Lies beside every model.py: what most of the models here are made with.
@@ -142,18 +143,17 @@ def running_pair(root: Path) -> Iterator[Pair]:
 def _side(name: str, root: Path, backends: Path, python: Path | None) -> Iterator[Side]:
     repository = root / name
     repository.mkdir()
-    env, options = {}, ["--model-control-mode=explicit", "--exit-timeout-secs=3", "--log-verbose=0"]
+    env: dict[str, str] = {}
+    options = ServerOptions(model_control_mode="explicit", exit_timeout_secs=3, log_verbose=0)
     if python is not None:
         # The stub belongs to the environment of the first python3 on PATH.
         env["PATH"] = f"{python / 'bin'}:{os.environ.get('PATH', '')}"
         lib = find_server().binary.parent.parent / "lib"
         libraries = (str(lib), str(parts.libpython_directory()), os.environ.get("LD_LIBRARY_PATH", ""))
         env["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
-        options += ["--backend-config=python,shm-default-byte-size=1048576"]
+        options.backend_config = {"python": {"shm-default-byte-size": 1048576}}
     log: list[str] = []
-    server = TritonServer(
-        repository, backend_directory=backends, extra_args=options, env=env, on_line=log.append
-    )
+    server = TritonServer(repository, options, backend_directory=backends, env=env, on_line=log.append)
     server.start()
     try:
         server.wait_ready()
