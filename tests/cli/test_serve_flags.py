@@ -88,7 +88,7 @@ def test_flags_become_options(options):
     [
         ("--http-port=18110x", "tritonserver would take it for 18110"),
         ("--allow-http=maybe", "invalid value for bool option: maybe"),
-        ("--log-format=json", "'json' is none of default, ISO8601"),
+        ("--log-format=json", "'json'; it can be default, ISO8601"),
         ("--cache-config=size=1", "No cache specified"),
         ("--log-verbos=1", "log-verbose"),
     ],

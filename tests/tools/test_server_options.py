@@ -37,6 +37,9 @@ FULL = ServerOptions(
 )
 
 
+LEVELS = ("TIMESTAMPS", "TENSORS")
+
+
 @pytest.fixture(scope="module")
 def server():
     return find_server()
@@ -79,10 +82,44 @@ def test_unknown_names_are_refused_with_the_closest():
         (["--log-verbose=true"], "log_verbose", 1),
         (["--allow-http=OFF"], "allow_http", False),
         (["--disable-auto-complete-config"], "disable_auto_complete_config", True),
+        (["--http-port= 5"], "http_port", 5),
+        (["--backend-config=a=b,c=d"], "backend_config", {"a=b": {"c": "d"}}),
+        (["--metrics-config=a=b,c=d"], "metrics_config", {"": {"a": "b,c=d"}}),
+        (
+            ["--trace-config=level=TIMESTAMPS", "--trace-config=level=TENSORS"],
+            *("trace_config", {"": {"level": ["TIMESTAMPS", "TENSORS"]}}),
+        ),
+        (["--model-load-gpu-limit=0:0.1", "--model-load-gpu-limit=0:0.9"], "model_load_gpu_limit", {0: 0.1}),
+        (
+            ["--cuda-memory-pool-byte-size=0:1", "--cuda-memory-pool-byte-size=0:9"],
+            *("cuda_memory_pool_byte_size", {0: 9}),
+        ),
+        (
+            ["--rate-limit-resource=R:4", "--rate-limit-resource=R:3", "--rate-limit-resource=R:2:0"],
+            *("rate_limit_resource", {"R": {-1: 3, 0: 2}}),
+        ),
     ],
 )
 def test_argv_is_read_as_tritonserver_reads_it(argv, field, value):
-    assert getattr(ServerOptions.from_argv(argv), field) == value
+    options = ServerOptions.from_argv(argv)
+    assert getattr(options, field) == value
+    assert ServerOptions.from_argv(options.to_argv()) == options
+
+
+@pytest.mark.parametrize(
+    ("fields", "argv"),
+    [
+        ({"http_port": "8000"}, ["--http-port=8000"]),
+        ({"allow_http": "off"}, ["--allow-http=false"]),
+        ({"allow_http": 0}, ["--allow-http=false"]),
+        ({"disable_auto_complete_config": "false"}, []),
+        ({"log_verbose": True}, ["--log-verbose=1"]),
+    ],
+)
+def test_plain_values_have_their_type_whatever_they_came_as(fields, argv):
+    options = ServerOptions(**fields)
+    assert options.to_argv() == argv
+    assert {type(value) for value in options.given().values()} <= {bool, int}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +132,23 @@ def test_argv_is_read_as_tritonserver_reads_it(argv, field, value):
         (["--trace-file=f", "--trace-rate=9"], ["--trace-config=triton,file=f", "--trace-config=rate=9"]),
         (["--trace-log-frequency=2"], ["--trace-config=triton,log-frequency=2"]),
         (["--trace-level=MAX"], ["--trace-config=level=TIMESTAMPS"]),
+        (["--trace-level=MIN", "--trace-level=TENSORS"], [f"--trace-config=level={x}" for x in LEVELS]),
+        (["--trace-level=MAX", "--trace-level=OFF"], ["--trace-config=level=OFF"]),
         (["--trace-count=4"], ["--trace-config=count=4"]),
+        # of several the last, and what is said in today's words before all of them
+        (["--trace-count=4", "--trace-count=5"], ["--trace-config=count=5"]),
+        (["--trace-config=rate=1", "--trace-rate=9"], ["--trace-config=rate=1"]),
+        (["--strict-model-config=true", "--strict-model-config=off"], []),
+        (
+            ["--strict-model-config=false", "--disable-auto-complete-config"],
+            ["--disable-auto-complete-config"],
+        ),
+        (
+            ["--strict-model-config=true", "--disable-auto-complete-config"],
+            ["--disable-auto-complete-config"],
+        ),
+        (["--model-store=m", "--model-repository=n"], ["--model-repository=m", "--model-repository=n"]),
+        (["--backend-config=tensorflow,version=2"], []),
     ],
 )
 def test_old_flags_are_translated(argv, modern):
@@ -133,9 +186,34 @@ REFUSED = [
     "--model-load-gpu-limit=0:2.0",
     "--model-control-mode=explicit --load-model=* --load-model=a",
     "stray",
+    "--http-port=99999999999",
+    "--log-format=iso8601",
+    "--disable-auto-complete-config=true",
+    "--backend-config=a=b,c",
+    "--cache-config=size=1,x",
+    "--metrics-config=a,b=c",
+    "--metrics-config=,a=b",
+    "--trace-config=,a=b",
+    "--trace-config=level",
+    "--trace-config=rate=x",
+    "--trace-config=level=x",
+    "--trace-config=triton,log-frequency=x",
+    "--trace-config=mode=opentelemetry --trace-config=opentelemetry,bsp_schedule_delay=x",
+    "--host-policy=p,color=1",
+    "--http-restricted-api=health:a=b --http-restricted-api=health:c=d",
+    "--http-restricted-api=health,health:a=b",
+    "--allow-sagemaker=true --sagemaker-safe-port-range=1-100",
+    "--allow-sagemaker=true --sagemaker-port=8000",
+    "--strict-model-config=perhaps",
+    "--response-cache-byte-size=x",
+    "--response-cache-byte-size=1 --cache-config=local,size=1",
+    "--trace-level=x",
+    "--trace-rate=x",
+    "--trace-count=99999999999",
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.* is deprecated")
 @pytest.mark.parametrize("line", REFUSED)
 def test_what_tritonserver_refuses_is_refused_before_in_its_words(server, tmp_path, line):
     argv = [f"--model-repository={tmp_path}", "--allow-metrics=false", *line.split()]
@@ -173,7 +251,19 @@ def _alike(ours, theirs):
         ({"backend_directory": "nowhere"}, "there is no folder nowhere"),
         ({"preload": ["no.so"]}, "there is no library no.so"),
         ({"http_port": "80x"}, "would take it for 80"),
-        ({"backend_config": {"python": "x"}}, "items"),
+        ({"http_port": "70000"}, "--http-port=70000 is out of bounds"),
+        ({"load_model": 5}, "--load-model wants a list, not 5"),
+        ({"disable_auto_complete_config": "maybe"}, "is true or false, not 'maybe'"),
+        ({"backend_config": {"python": "x"}}, "wants {NAME: {SETTING: VALUE}}, not {'python': 'x'}"),
+        ({"http_restricted_api": {"health": ("k",)}}, "wants {API: (KEY, VALUE)}"),
+        ({"sagemaker_safe_port_range": 5}, "wants (FIRST, LAST), not 5"),
+        ({"rate_limit_resource": ["R"]}, "wants {NAME: COUNT} or {NAME: {DEVICE: COUNT}}"),
+        # what is written would be read as another setting, of another name
+        ({"backend_config": {"": {"a": "b,c=d"}}}, "would read {'a=b': {'c': 'd'}}"),
+        ({"http_restricted_api": {"health": ("k=", "v")}}, "would read {'health': ('k', '=v')}"),
+        ({"cuda_memory_pool_byte_size": {0: -1}}, "out of bounds; it can be 0 or more"),
+        ({"allow_sagemaker": True, "sagemaker_port": 8000}, "SageMaker requests at the same address"),
+        ({"allow_vertex_ai": True, "vertex_ai_port": 8002}, "Vertex AI requests at the same address"),
     ],
 )
 def test_what_tritonserver_would_not_say(tmp_path, fields, words):
@@ -190,7 +280,7 @@ def test_a_flag_that_the_server_lacks(server):
     newer = flags()["allow_client_shm"]
     if newer.name in probe.known_flags(server.binary):
         pytest.skip(f"tritonserver {server.version} has --{newer.name}")
-    with pytest.raises(probe.UnsupportedFlagError, match=r"no --allow-client-shm: it came with 2\.69"):
+    with pytest.raises(probe.UnsupportedFlagError, match=r"no --allow-client-shm: it came with 2\.68"):
         probe.check_flags(server, [newer])
     probe.check_flags(server, [flags()["http_port"]])
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from triton_backend_sdk.tools.client import model_metadata
-from triton_backend_sdk.tools.endpoints import get_text
+from triton_backend_sdk.tools.endpoints import HttpEndpoint, get_text
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.ports import choose_ports
+from triton_backend_sdk.tools.process import BoundProcess
 from triton_backend_sdk.tools.server import ServerOptions, StartError, TritonServer, find_server
 from triton_backend_sdk.tools.server_options.checks import OptionsError, faults
 from triton_backend_sdk.tools.server_options.values import InvalidOptionError
@@ -227,3 +228,31 @@ def test_ports_that_are_given_and_free_are_taken(empty):
     with TritonServer(empty, **{f"{name}_port": port for name, port in ports.items()}) as server:
         assert server.http_url.endswith(str(ports["http"]))
     assert find_server().binary.is_file()
+
+
+@pytest.mark.filterwarnings("ignore:.* is deprecated")
+@pytest.mark.parametrize(
+    ("argv", "setting", "value"),
+    [
+        (["--trace-level=MIN", "--trace-level=TENSORS"], "trace_level", ["TIMESTAMPS", "TENSORS"]),
+        (["--trace-level=MAX", "--trace-level=OFF"], "trace_level", ["OFF"]),
+        (["--trace-config=level=TENSORS", "--trace-level=MIN"], "trace_level", ["TIMESTAMPS", "TENSORS"]),
+        (["--trace-config=rate=7", "--trace-rate=9"], "trace_rate", "7"),
+        (["--trace-count=3", "--trace-count=4"], "trace_count", "4"),
+    ],
+)
+def test_old_trace_flags_mean_what_they_meant(empty, argv, setting, value):
+    """The settings of a server with the old flags are those of one with what they are translated to."""
+    ports = choose_ports(dict.fromkeys(("http", "grpc")))
+    raw = [f"--model-repository={empty}", *(f"--{name}-port={port}" for name, port in ports.items()), *argv]
+    old = BoundProcess([str(find_server().binary), *raw, "--allow-metrics=false"])
+    try:
+        endpoint = HttpEndpoint(f"127.0.0.1:{ports['http']}")
+        deadline = time.monotonic() + 60
+        while not endpoint.ready() and old.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert endpoint.request("/v2/trace/setting")[setting] == value
+    finally:
+        old.kill()
+    with TritonServer(empty, ServerOptions.from_argv(argv)) as server:
+        assert server.request("/v2/trace/setting")[setting] == value

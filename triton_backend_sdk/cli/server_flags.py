@@ -34,8 +34,6 @@ class FlagType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
             read(self.flag, [value])
         except InvalidOptionError as error:
             self.fail(str(error), param, ctx)
-        if self.flag.choices and value.lower() not in [choice.lower() for choice in self.flag.choices]:
-            self.fail(f"{value!r} is none of {', '.join(self.flag.choices)}", param, ctx)
         return value
 
     def shell_complete(

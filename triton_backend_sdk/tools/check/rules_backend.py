@@ -24,7 +24,7 @@ PLATFORMS = {
 }
 ENSEMBLE = "ensemble"
 #: The first server without TensorFlow, that wants --allow-client-shm, and (at the latest) checks escapes.
-_NO_TENSORFLOW, _CLIENT_SHM, _ESCAPES = (2, 57), (2, 69), (2, 52)
+_NO_TENSORFLOW, _CLIENT_SHM, _ESCAPES = (2, 57), (2, 68), (2, 52)
 
 
 @config_rule(C10)
@@ -165,13 +165,13 @@ def check_tensorflow(self: Rule, model: ModelDirectory, context: Context) -> Ite
 
 @repository_rule(C40)
 def check_shared_memory(self: Rule, context: Context) -> Iterator[Finding]:
-    """Since 2.69 clients may register shared memory only where the server says so."""
+    """Since 2.68 clients may register shared memory only where the server says so."""
     version, roots = context.server_version, context.repositories
     if version is None or version < _CLIENT_SHM or context.options.allow_client_shm or not roots:
         return
     yield self.at(
         Place(str(roots[0].path)),
-        "clients cannot use shared memory with this server: it wants --allow-client-shm=true since 2.69",
+        "clients cannot use shared memory with this server: it wants --allow-client-shm=true since 2.68",
         mend="add --allow-client-shm=true where clients use it",
         severity="note",
     )

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.server_options.flags import RESTRICTED, SWITCH, Flag
+from triton_backend_sdk.tools.server_options.deprecated import level
+from triton_backend_sdk.tools.server_options.flags import RESTRICTED, SETTINGS, SWITCH, Flag
 from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, is_uri
-from triton_backend_sdk.tools.server_options.values import texts, value
+from triton_backend_sdk.tools.server_options.values import (
+    InvalidOptionError,
+    plain,
+    plain_text,
+    texts,
+    value,
+)
 
-_SERVICES = (("http", "HTTP", 8000), ("grpc", "GRPC", 8001), ("metrics", "metrics", 8002))
+#: Flag's name, tritonserver's name, default port, whether it is on by default.
+_SERVICES = (
+    ("http", "HTTP", 8000, True),
+    ("grpc", "GRPC", 8001, True),
+    ("metrics", "metrics", 8002, True),
+    ("sagemaker", "SageMaker", 8080, False),
+    ("vertex_ai", "Vertex AI", 8080, False),
+)
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  tritonserver's own default
 _RESTRICTED = [
     "health",
     "metadata",
@@ -25,6 +40,13 @@ _RESTRICTED = [
     "logging",
 ]
 _TRACE_MODES = ("triton", "opentelemetry")
+#: Settings of a mode, or of none, that are whole numbers.
+_TRACE_NUMBERS = {
+    "": ("rate", "count"),
+    "triton": ("log-frequency",),
+    "opentelemetry": ("bsp_max_queue_size", "bsp_schedule_delay", "bsp_max_export_batch_size"),
+}
+_HOST_POLICY = ("numa-node", "cpu-cores")
 
 
 class OptionsError(HandledError):
@@ -51,39 +73,60 @@ def check(options: ServerOptions) -> None:
 
 def faults(options: ServerOptions) -> list[str]:
     """Give all that is wrong with options, in tritonserver's words where it has some; [] if nothing is."""
-    given = options.given()
-    found = [
-        text for name, each in given.items() if name in flags() for text in _value_faults(flags()[name], each)
-    ]
+    given = {name: value for name, value in options.given().items() if name in flags()}
+    wrong = {name: list(_value_faults(flags()[name], value)) for name, value in given.items()}
+    found = list(itertools.chain.from_iterable(wrong.values()))
+    sound = options.replaced(**{name: None for name, texts in wrong.items() if texts})
     for look in (_models, _ports, _repositories, _files, _ssl):
-        found += look(options)
+        found += look(sound)
     return found
 
 
 def _value_faults(flag: Flag, given: Any) -> Iterator[str]:
     if flag.form is SWITCH:
+        if not isinstance(given, bool):
+            yield f"--{flag.name} is true or false, not {given!r}"
         return
     try:
-        value(flag, texts(flag, given))
-    except (TypeError, ValueError, AttributeError) as error:
+        read = value(flag, texts(flag, given))
+    except InvalidOptionError as error:
         yield str(error)
         return
-    if flag.choices and str(given).lower() not in [choice.lower() for choice in flag.choices]:
-        yield f"invalid argument for --{flag.name}: {given!r}; it can be {', '.join(flag.choices)}"
-    low, high = flag.bounds
-    if isinstance(given, (int, float)) and not (low is None or low <= given) & (
-        high is None or given <= high
-    ):
-        upto = f"{low} or more" if high is None else f"{low} to {high}"
-        yield f"--{flag.name}={given} is out of bounds; it can be {upto}"
+    if flag.form in (SETTINGS, RESTRICTED) and _as_texts(read) != _as_texts(given):
+        yield f"--{flag.name}: tritonserver would read {read} from what is written for {given}"
+    yield from _bounds(flag, read)
     if flag.form is RESTRICTED:
         yield from _restricted(flag, given)
     if flag.name == "trace-config":
-        yield from _trace(given)
-    if flag.name == "model-load-gpu-limit":
-        for fraction in given.values():
-            if not 0 <= fraction <= 1:
-                yield f"expects limit fraction to be in range [0.0, 1.0], got {fraction:f}"
+        yield from _trace(read)
+    if flag.name == "host-policy":
+        for setting in itertools.chain.from_iterable(read.values()):
+            if setting not in _HOST_POLICY:
+                yield (
+                    f"Unsupported host policy setting '{setting}' is specified, supported settings are "
+                    "'numa-node', 'cpu-cores'"
+                )
+
+
+def _as_texts(value: Any) -> Any:
+    """Give settings as a command line has them."""
+    if isinstance(value, Mapping):
+        return {str(name): _as_texts(each) for name, each in value.items() if each != {}}
+    if isinstance(value, (list, tuple)):
+        return _as_texts(value[0]) if len(value) == 1 else [_as_texts(each) for each in value]
+    return plain_text(value)
+
+
+def _bounds(flag: Flag, given: Any) -> Iterator[str]:
+    low, high = flag.bounds
+    for number in given.values() if isinstance(given, dict) else [given]:
+        if flag.name == "model-load-gpu-limit" and not 0 <= number <= 1:
+            yield f"expects limit fraction to be in range [0.0, 1.0], got {number:f}"
+        elif isinstance(number, (int, float)) and not (
+            (low is None or low <= number) and (high is None or number <= high)
+        ):
+            upto = f"{low} or more" if high is None else f"{low} to {high}"
+            yield f"--{flag.name}={number} is out of bounds; it can be {upto}"
 
 
 def _restricted(flag: Flag, given: Any) -> Iterator[str]:
@@ -97,14 +140,39 @@ def _restricted(flag: Flag, given: Any) -> Iterator[str]:
         seen.add(name)
 
 
-def _trace(given: Any) -> Iterator[str]:
-    general = given.get("", {}).get("mode")
-    for mode in [name for name in given if name] + [general] * (general is not None):
-        if str(mode).lower() not in _TRACE_MODES:
-            yield (
-                f"invalid value for trace mode option: {mode}. Available options are "
-                '"triton" and "opentelemetry"'
-            )
+def _trace(given: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    chosen = [text for name, setting, text in _settings(given) if (name, setting) == ("", "mode")]
+    wrong = [mode for mode in (*filter(None, given), *chosen) if mode.lower() not in _TRACE_MODES]
+    for mode in wrong:
+        yield (
+            f"invalid value for trace mode option: {mode.lower()}. Available options are "
+            '"triton" and "opentelemetry"'
+        )
+    mode = chosen[-1].lower() if chosen else "triton"
+    for name, setting, text in _settings(given):
+        if (name, setting) == ("", "level"):
+            yield from _refused(setting, level, text)
+        # What belongs to the other mode is not looked at.
+        elif name.lower() in ("", mode) and setting in _TRACE_NUMBERS.get(name.lower(), ()):
+            yield from _refused(f"{name},{setting}" if name else setting, _whole, text)
+
+
+def _settings(given: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for name, settings in given.items():
+        for setting, several in settings.items():
+            for text in several if isinstance(several, list) else [several]:
+                yield name, setting, text
+
+
+def _whole(text: str) -> int:
+    return int(plain(Flag("trace-config", (2, 4), "", "", int), int, text))
+
+
+def _refused(setting: str, read: Callable[[str], Any], text: str) -> Iterator[str]:
+    try:
+        read(text)
+    except InvalidOptionError as error:
+        yield f'Bad option: "--trace-config {setting}". {error}'
 
 
 def _models(options: ServerOptions) -> Iterator[str]:
@@ -122,20 +190,27 @@ def _models(options: ServerOptions) -> Iterator[str]:
 
 def _ports(options: ServerOptions) -> Iterator[str]:
     used: list[tuple[str, str, int]] = []
-    http_address = options.http_address or "0.0.0.0"  # noqa: S104  tritonserver's own default
-    for service, label, default in _SERVICES:
-        if getattr(options, f"allow_{service}") is False:
+    low, high = options.sagemaker_safe_port_range or (0, 65535)
+    for service, label, default, on in _SERVICES:
+        allowed = getattr(options, f"allow_{service}")
+        if not (on if allowed is None else allowed):
             continue
-        address = getattr(options, f"{service}_address")
-        address = address or (http_address if service == "metrics" else "0.0.0.0")  # noqa: S104
+        address = getattr(options, f"{service}_address", None)
+        if address is None:
+            address = (options.http_address if service == "metrics" else None) or _EVERYWHERE
         port = getattr(options, f"{service}_port")
         port = default if port is None else port
         for other, at, taken in used:
-            if port == taken and (at == address or "0.0.0.0" in (at, address)):  # noqa: S104
+            if port == taken and (at == address or _EVERYWHERE in (at, address)):
                 yield (
                     f"The server cannot listen to {other} requests and {label} requests at the same address "
                     f"and port {address}:{port}"
                 )
+        if options.allow_sagemaker and service != "sagemaker" and not low <= port <= high:
+            yield (
+                f"The server cannot listen to {label} requests at port {port}, allowed port range is "
+                f"[{low}, {high}]"
+            )
         used.append((label, address, port))
 
 

@@ -39,7 +39,7 @@ class Fields:
     log_format: str | None = flag(
         "2.23", "Logging", "how a line's time is written", choices=("default", "ISO8601")
     )
-    log_file: Path | str | None = flag("2.25", "Logging", "where to log instead of the terminal", Path)
+    log_file: Path | str | None = flag("2.26", "Logging", "where to log instead of the terminal", Path)
 
     # Model repository
     model_repository: Sequence[str | Path] | None = flag(
@@ -72,13 +72,13 @@ class Fields:
         "2.46", "Model repository", "use configs/NAME.pbtxt of each model that has it"
     )
     model_load_thread_count: int | None = flag(
-        "2.25", "Model repository", "threads that load models", int, bounds=(1, None)
+        "2.24", "Model repository", "threads that load models", int, bounds=(1, None)
     )
     model_load_retry_count: int | None = flag(
-        "2.41", "Model repository", "how often a load that failed is tried again", int, bounds=(0, None)
+        "2.42", "Model repository", "how often a load that failed is tried again", int, bounds=(0, None)
     )
     model_namespacing: bool | None = flag(
-        "2.31", "Model repository", "allow equal names in several repositories", bool
+        "2.32", "Model repository", "allow equal names in several repositories", bool
     )
     enable_peer_access: bool | None = flag(
         "2.47", "Model repository", "let GPUs read each other's memory", bool
@@ -95,7 +95,7 @@ class Fields:
         "2.33", "HTTP", "headers that become request parameters, as a regular expression"
     )
     http_thread_count: int | None = flag("2.4", "HTTP", "threads that answer HTTP", int, bounds=(1, None))
-    http_max_input_size: int | None = flag("2.69", "HTTP", "largest request in bytes", int, bounds=(1, None))
+    http_max_input_size: int | None = flag("2.59", "HTTP", "largest request in bytes", int, bounds=(1, None))
     http_restricted_api: Mapping[str, tuple[str, str]] | None = flag(
         "2.40", "HTTP", "APIs that need a header", repeats=True, form=RESTRICTED
     )
@@ -111,13 +111,13 @@ class Fields:
         "2.33", "gRPC", "headers that become request parameters, as a regular expression"
     )
     grpc_infer_thread_count: int | None = flag(
-        "2.56", "gRPC", "threads that take requests", int, bounds=(2, 128)
+        "2.57", "gRPC", "threads that take requests", int, bounds=(2, 128)
     )
     grpc_infer_allocation_pool_size: int | None = flag(
         "2.4", "gRPC", "request objects that are kept for reuse", int, bounds=(0, None)
     )
     grpc_max_response_pool_size: int | None = flag(
-        "2.59", "gRPC", "response objects that may wait in the queue", int, bounds=(1, None)
+        "2.56", "gRPC", "response objects that may wait in the queue", int, bounds=(1, None)
     )
     grpc_use_ssl: bool | None = flag("2.4", "gRPC", "talk TLS", bool)
     grpc_use_ssl_mutual: bool | None = flag("2.8", "gRPC", "ask clients for a certificate, too", bool)
@@ -125,7 +125,7 @@ class Fields:
     grpc_server_key: Path | str | None = flag("2.4", "gRPC", "PEM file of the server's key", Path)
     grpc_root_cert: Path | str | None = flag("2.4", "gRPC", "PEM file of the root certificate", Path)
     grpc_infer_response_compression_level: str | None = flag(
-        "2.8", "gRPC", "how much responses are compressed", choices=("none", "low", "medium", "high")
+        "2.9", "gRPC", "how much responses are compressed", choices=("none", "low", "medium", "high")
     )
     grpc_keepalive_time: int | None = flag("2.13", "gRPC", "milliseconds between keepalive pings", int)
     grpc_keepalive_timeout: int | None = flag(
@@ -143,9 +143,9 @@ class Fields:
     grpc_http2_max_ping_strikes: int | None = flag(
         "2.13", "gRPC", "bad pings until a connection is closed; 0 for any number", int
     )
-    grpc_max_connection_age: int | None = flag("2.41", "gRPC", "milliseconds that a connection may live", int)
+    grpc_max_connection_age: int | None = flag("2.42", "gRPC", "milliseconds that a connection may live", int)
     grpc_max_connection_age_grace: int | None = flag(
-        "2.41", "gRPC", "milliseconds that its calls have then", int
+        "2.42", "gRPC", "milliseconds that its calls have then", int
     )
     grpc_restricted_protocol: Mapping[str, tuple[str, str]] | None = flag(
         "2.33", "gRPC", "protocols that need a header", repeats=True, form=RESTRICTED
@@ -176,7 +176,7 @@ class Fields:
     metrics_address: str | None = flag("2.34", "Metrics", "address to listen on; that of HTTP if not given")
     metrics_port: int | None = flag("2.4", "Metrics", "port of the metrics", int, bounds=PORT)
     metrics_interval_ms: int | None = flag(
-        "2.14", "Metrics", "milliseconds between two measurements", int, bounds=(1, None)
+        "2.15", "Metrics", "milliseconds between two measurements", int, bounds=(1, None)
     )
     metrics_config: Settings | None = flag(
         "2.33",
@@ -208,13 +208,13 @@ class Fields:
 
     # Response cache
     cache_config: Settings | None = flag(
-        "2.31",
+        "2.32",
         "Response cache",
         "setting of a cache, such as local,size=1048576",
         repeats=True,
         form=SETTINGS,
     )
-    cache_directory: Path | str | None = flag("2.31", "Response cache", "where caches lie", Path)
+    cache_directory: Path | str | None = flag("2.32", "Response cache", "where caches lie", Path)
 
     # Rate limiter
     rate_limit: str | None = flag(
@@ -229,21 +229,28 @@ class Fields:
         "2.4", "Memory and devices", "bytes of pinned memory", int, bounds=(0, None)
     )
     cuda_memory_pool_byte_size: Mapping[int, int] | None = flag(
-        "2.4", "Memory and devices", "bytes of a GPU's memory pool", int, repeats=True, form=BY_DEVICE
+        "2.4",
+        "Memory and devices",
+        "bytes of a GPU's memory pool",
+        int,
+        repeats=True,
+        form=BY_DEVICE,
+        bounds=(0, None),
     )
     cuda_virtual_address_size: Mapping[int, int] | None = flag(
-        "2.41",
+        "2.40",
         "Memory and devices",
         "bytes of address space for a growable state",
         int,
         repeats=True,
         form=BY_DEVICE,
+        bounds=(0, None),
     )
     min_supported_compute_capability: float | None = flag(
         "2.4", "Memory and devices", "GPUs below it are not used", float
     )
     buffer_manager_thread_count: int | None = flag(
-        "2.8", "Memory and devices", "threads that copy tensors", int, bounds=(0, None)
+        "2.7", "Memory and devices", "threads that copy tensors", int, bounds=(0, None)
     )
     host_policy: Settings | None = flag(
         "2.11",
@@ -262,4 +269,4 @@ class Fields:
     )
 
     # Shared memory
-    allow_client_shm: bool | None = flag("2.69", "Shared memory", "let clients register shared memory", bool)
+    allow_client_shm: bool | None = flag("2.68", "Shared memory", "let clients register shared memory", bool)

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED
-from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, modern, read
+from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED, modern
+from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, read
 from triton_backend_sdk.tools.server_options.values import InvalidOptionError, plain_text
 
 
@@ -51,18 +51,30 @@ def save(options: ServerOptions, file: Path) -> None:
 
 def _translated(contents: dict[str, Any], strict: bool) -> dict[str, Any]:
     """Give the contents with what stands for the old flags today."""
-    old = [(name.replace("_", "-"), value) for name, value in contents.items()]
-    old = [(name, value) for name, value in old if name in DEPRECATED]
-    found = {name: value for name, value in contents.items() if name.replace("_", "-") not in DEPRECATED}
-    new = [(name.replace("_", "-"), "") for name in found]
-    given: dict[str, list[str]] = {}
-    for name, text in modern([(name, plain_text(value)) for name, value in old] + new, strict):
+    found = {name.replace("-", "_"): value for name, value in contents.items()}
+    given = [(name.replace("_", "-"), value) for name, value in found.items()]
+    old = [(name, plain_text(each)) for name, value in given if name in DEPRECATED for each in _list(value)]
+    new = [(name, "") for name, _ in given if name not in DEPRECATED]
+    found = {name.replace("-", "_"): found[name.replace("-", "_")] for name, _ in new}
+    texts: dict[str, list[str]] = {}
+    for name, text in modern([*old, *new], strict):
         if (name, text) not in new:
-            given.setdefault(name.replace("-", "_"), []).append(text)
-    for name, texts in given.items():
-        value = read(flags()[name], texts)
-        here = name if name in found else name.replace("_", "-")
-        for setting, each in (found.get(here) or {}).items() if isinstance(value, dict) else ():
-            value[setting] = {**value.get(setting, {}), **each}  # what is said in today's words counts
-        found[here] = value
+            texts.setdefault(name.replace("-", "_"), []).append(text)
+    for name, each in texts.items():
+        found[name] = _joined(read(flags()[name], each), found.get(name))
     return found
+
+
+def _joined(old: Any, new: Any) -> Any:
+    """Put what is said in today's words over what stands for the old ones."""
+    if isinstance(old, list):
+        return old + _list(new)
+    if not isinstance(old, dict):
+        return old
+    return old | {name: old.get(name, {}) | settings for name, settings in (new or {}).items()}
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]

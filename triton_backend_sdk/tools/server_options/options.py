@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import itertools
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.tools.server_options import values
-from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED, modernize
+from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED, modern
 from triton_backend_sdk.tools.server_options.fields import Fields
 from triton_backend_sdk.tools.server_options.flags import SWITCH, Flag, flags_of
-from triton_backend_sdk.tools.server_options.values import InvalidOptionError
+from triton_backend_sdk.tools.server_options.values import InvalidOptionError, plain_text
 
 
 @dataclass(kw_only=True)
@@ -43,11 +43,14 @@ class ServerOptions(Fields):
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Take one for several where several may be given."""
-        for name in _SEVERAL:
-            value = getattr(self, name)
-            if isinstance(value, (str, Path)):
+        """Take one for several where several may be given, and ``"8000"`` for 8000."""
+        for name, value in self.given().items():
+            flag = flags().get(name)
+            if name in _SEVERAL and isinstance(value, (str, Path)):
                 setattr(self, name, [value])
+            elif flag and flag.type in (bool, int, float) and flag.form in (None, SWITCH):
+                with contextlib.suppress(InvalidOptionError):  # the checks tell
+                    setattr(self, name, values.plain(flag, flag.type, plain_text(value)))
 
     def given(self) -> dict[str, Any]:
         """Give the fields that are set, by name."""
@@ -137,30 +140,6 @@ def is_uri(place: str | Path) -> bool:
     return "://" in str(place)
 
 
-def modern(given: list[tuple[str, str]], strict: bool) -> list[tuple[str, str]]:
-    """Translate the old ones among flags, each a DeprecationWarning.
-
-    :raises InvalidOptionError: there is an old one, and strict; or one that contradicts a new one.
-    """
-    found = []
-    for name, text in given:
-        if name not in DEPRECATED:
-            found.append((name, text))
-            continue
-        today, warning = modernize(name, text)
-        if strict:
-            raise InvalidOptionError(warning)
-        warnings.warn(warning, DeprecationWarning, stacklevel=3)
-        if name == "response-cache-byte-size" and any(each == "cache-config" for each, _ in given):
-            raise InvalidOptionError(
-                "Error: Incompatible flags --response-cache-byte-size and --cache-config both provided. "
-                "Please provide one or the other."
-            )
-        if today is not None:
-            found.append(today)
-    return found
-
-
 def read(flag: Flag, given: list[str]) -> Any:
     """Give a flag's value from what followed it on a command line.
 
@@ -190,7 +169,10 @@ def _flags_in(argv: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, equals, text = argument[2:].partition("=")
         name = _full_name(name)
         flag = flags().get(name.replace("-", "_"))
-        if not equals and not (flag and flag.form is SWITCH):
+        switch = flag is not None and flag.form is SWITCH
+        if equals and switch:
+            raise InvalidOptionError(f"option '--{name}' doesn't allow an argument")
+        if not equals and not switch:
             if after == "--":
                 raise InvalidOptionError(f"--{name} needs a value: --{name}=...")
             text = after

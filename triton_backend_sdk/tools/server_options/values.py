@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,19 @@ from triton_backend_sdk.tools.server_options.flags import (
     RESTRICTED,
     SETTINGS,
     Flag,
+    Form,
 )
 
 _BOOLS = {"true": True, "on": True, "1": True, "false": False, "off": False, "0": False}
-_INT = re.compile(r"[+-]?\d+")
+_INT = re.compile(r"[ \t]*[+-]?[0-9]+")
+_FLOAT = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+#: Read as 64 bits; all others as 32.
+_LONG = (
+    *("pinned-memory-pool-byte-size", "http-max-input-size", "response-cache-byte-size"),
+    *("cuda-memory-pool-byte-size", "cuda-virtual-address-size"),
+)
+#: As a device, tritonserver takes it for every one.
+ALL_DEVICES = -1
 
 
 class InvalidOptionError(ValueError):
@@ -25,12 +34,32 @@ class InvalidOptionError(ValueError):
 
 
 def texts(flag: Flag, value: Any) -> list[str]:
-    """Give what follows ``--flag=``, once for each time that the flag is given."""
-    if flag.form in (SETTINGS, RESTRICTED, BY_DEVICE, RESOURCES):
-        return list(_entries(flag, value))
-    if flag.form is RANGE:
-        return ["{}-{}".format(*value)]
+    """Give what follows ``--flag=``, once for each time that the flag is given.
+
+    :raises InvalidOptionError: the value has another form than the flag's.
+    """
+    try:
+        if flag.form in (SETTINGS, RESTRICTED, BY_DEVICE, RESOURCES):
+            return list(_entries(flag, value))
+        if flag.form is RANGE:
+            first, last = value
+            return [f"{first}-{last}"]
+    except (TypeError, ValueError, AttributeError):
+        wanted = _SHAPES[flag.form or SETTINGS]
+        raise InvalidOptionError(f"--{flag.name} wants {wanted}, not {value!r}") from None
+    if flag.repeats and not isinstance(value, (list, tuple)):
+        raise InvalidOptionError(f"--{flag.name} wants a list, not {value!r}")
     return [plain_text(each) for each in value] if flag.repeats else [plain_text(value)]
+
+
+#: What a field holds where it is no plain value.
+_SHAPES = {
+    SETTINGS: "{NAME: {SETTING: VALUE}}",
+    RESTRICTED: "{API: (KEY, VALUE)}",
+    BY_DEVICE: "{DEVICE: NUMBER}",
+    RESOURCES: "{NAME: COUNT} or {NAME: {DEVICE: COUNT}}",
+    RANGE: "(FIRST, LAST)",
+}
 
 
 def value(flag: Flag, given: list[str]) -> Any:
@@ -38,18 +67,12 @@ def value(flag: Flag, given: list[str]) -> Any:
 
     :raises InvalidOptionError: tritonserver would refuse it, or read something else from it.
     """
-    if flag.form in (SETTINGS, RESTRICTED):
-        return _settings(flag, given)
-    if flag.form is BY_DEVICE:
-        return {int(_plain(flag, int, k)): _plain(flag, flag.type, v) for k, v in _pairs(flag, given)}
-    if flag.form is RESOURCES:
-        return _resources(flag, given)
-    if flag.form is RANGE:
-        first, last = (_plain(flag, int, part) for part in next(iter(_pairs(flag, given[-1:]))))
-        return first, last
+    read = _READERS.get(flag.form) if flag.form else None
+    if read is not None:
+        return read(flag, given)
     if flag.repeats:
-        return [_plain(flag, flag.type, text) for text in given]
-    return _plain(flag, flag.type, given[-1])  # of several, tritonserver takes the last
+        return [plain(flag, flag.type, text) for text in given]
+    return plain(flag, flag.type, given[-1])  # of several, tritonserver takes the last
 
 
 def plain_text(value: Any) -> str:
@@ -58,34 +81,43 @@ def plain_text(value: Any) -> str:
 
 
 def _entries(flag: Flag, value: Mapping[Any, Any]) -> Iterable[str]:
-    assert flag.form is not None
     for name, inner in value.items():
         if flag.form is SETTINGS:
             prefix = f"{name}," if name else ""
-            yield from (f"{prefix}{setting}={plain_text(each)}" for setting, each in inner.items())
+            for setting, each in inner.items():
+                several = each if isinstance(each, (list, tuple)) else [each]
+                yield from (f"{prefix}{setting}={plain_text(one)}" for one in several)
         elif flag.form is RESTRICTED:
-            yield "{}:{}={}".format(name, *inner)
-        elif isinstance(inner, Mapping):
+            key, wanted = inner
+            yield f"{name}:{key}={wanted}"
+        elif flag.form is RESOURCES and isinstance(inner, Mapping):
             yield from (f"{name}:{count}:{device}" for device, count in inner.items())
         else:
             yield f"{name}:{inner}"
 
 
-def _plain(flag: Flag, kind: type, text: str) -> Any:
+def plain(flag: Flag, kind: type, text: str) -> Any:
+    """Give a plain value from its text.
+
+    :raises InvalidOptionError: tritonserver would refuse it, or read something else from it.
+    """
+    if flag.choices and (text if flag.name == "log-format" else text.lower()) not in flag.choices:
+        raise InvalidOptionError(
+            f"invalid argument for --{flag.name}: {text!r}; it can be {', '.join(flag.choices)}"
+        )
     try:
         if kind is bool:
-            return _bool(flag, text)
+            return _bool(text)
         if kind is int:
             return _int(flag, text)
         if kind is float:
-            return float(text)
-    except ValueError as error:
-        said = error if isinstance(error, InvalidOptionError) else f"Invalid option value. Got {text}"
-        raise InvalidOptionError(f"--{flag.name}={text}: {said}") from None
+            return float(_whole(_FLOAT, text, "number"))
+    except InvalidOptionError as error:
+        raise InvalidOptionError(f"--{flag.name}={text}: {error}") from None
     return Path(text) if kind is Path else text
 
 
-def _bool(flag: Flag, text: str) -> bool:
+def _bool(text: str) -> bool:
     if text.lower() not in _BOOLS:
         raise InvalidOptionError(f"invalid value for bool option: {text}")
     return _BOOLS[text.lower()]
@@ -94,36 +126,40 @@ def _bool(flag: Flag, text: str) -> bool:
 def _int(flag: Flag, text: str) -> int:
     if flag.name == "log-verbose" and text.lower() in ("true", "false"):
         return int(text.lower() == "true")
-    if not _INT.fullmatch(text):
-        found = _INT.match(text)
-        if found:
-            raise InvalidOptionError(f"tritonserver would take it for {found[0]}; write a whole number")
-        raise InvalidOptionError(f"Invalid option value. Got {text}")
-    return int(text)
+    number = int(_whole(_INT, text, "whole number"))
+    limit = 1 << (63 if flag.name in _LONG else 31)
+    if not -limit <= number < limit:
+        raise InvalidOptionError(f"Provided option value is out of bound. Got {text}")
+    return number
+
+
+def _whole(form: re.Pattern[str], text: str, what: str) -> str:
+    """Refuse a text of which tritonserver would read the beginning only."""
+    if form.fullmatch(text):
+        return text
+    found = form.match(text)
+    if found:
+        raise InvalidOptionError(f"tritonserver would take it for {found[0]}; write a {what}")
+    raise InvalidOptionError(f"Invalid option value. Got {text}")
 
 
 def _split(flag: Flag, text: str) -> tuple[str, str, str]:
-    """Take a text of the form NAME,SETTING=VALUE apart."""
-    form = flag.form
-    assert form is not None
-    name, delimiter, rest = text.partition(form.first)
-    if not delimiter or (form is SETTINGS and form.second in name):
-        name, rest = "", text
-        delimiter = ""
-    setting, equals, value = rest.partition(form.second)
-    if delimiter and not name:
-        raise InvalidOptionError(_no_name(flag, text))
-    if not (equals and setting and value) or (not name and _needs_name(flag)):
-        if flag.name == "cache-config" and not name and equals:
-            raise InvalidOptionError(_no_name(flag, text))
+    """Take a text of the form NAME,SETTING=VALUE apart, as tritonserver does."""
+    assert flag.form is not None
+    unnamed = flag.name == "metrics-config"
+    before, delimiter, after = ("", "", text) if unnamed else text.partition(flag.form.first)
+    name, rest = (before, after) if delimiter else ("", text)
+    if not name and (delimiter or flag.name == "cache-config") and flag.name in _MISSING:
+        raise InvalidOptionError(f"{_MISSING[flag.name]} Got {text}")
+    setting, _, value = rest.partition(flag.form.second)
+    named = bool(name) or flag.name in _NAMELESS
+    if not (setting and value and named) or (unnamed and "," in setting):
         raise InvalidOptionError(f"--{flag.name} option format is '{_FORMATS[flag.name]}'. Got {text}")
     return name, setting, value
 
 
-def _needs_name(flag: Flag) -> bool:
-    return flag.form is RESTRICTED or flag.name in ("cache-config", "host-policy")
-
-
+#: Flags whose settings can be of no name; those of metrics-config always are.
+_NAMELESS = ("backend-config", "trace-config", "metrics-config")
 _FORMATS = {
     "backend-config": "<backend name>,<setting>=<value>",
     "cache-config": "<cache name>,<setting>=<value>",
@@ -142,19 +178,29 @@ _MISSING = {
 }
 
 
-def _no_name(flag: Flag, text: str) -> str:
-    said = _MISSING.get(flag.name) or f"--{flag.name} option format is '{_FORMATS[flag.name]}'."
-    return f"{said} Got {text}"
-
-
 def _settings(flag: Flag, given: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
     for text in given:
         name, setting, value = _split(flag, text)
-        if flag.form is RESTRICTED:
-            found[name] = (setting, value)
+        settings = found.setdefault(name, {})
+        if setting in settings:  # tritonserver adds up the trace levels, and hands all others on
+            before = settings[setting]
+            settings[setting] = [*(before if isinstance(before, list) else [before]), value]
         else:
-            found.setdefault(name, {})[setting] = value
+            settings[setting] = value
+    return found
+
+
+def _restricted(flag: Flag, given: list[str]) -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for text in given:
+        name, key, value = _split(flag, text)
+        if name in found:
+            kind = "api" if flag.name == "http-restricted-api" else "protocol"
+            raise InvalidOptionError(
+                f"restricted {kind} '{name}' can not be specified in multiple config groups"
+            )
+        found[name] = (key, value)
     return found
 
 
@@ -170,8 +216,19 @@ def _pairs(flag: Flag, given: list[str]) -> Iterable[tuple[str, str]]:
         yield first, second
 
 
+def _by_device(flag: Flag, given: list[str]) -> dict[int, Any]:
+    # Of two limits of a GPU tritonserver takes the first, of two pools the last.
+    given = given[::-1] if flag.name == "model-load-gpu-limit" else given
+    return {plain(flag, int, k): plain(flag, flag.type, v) for k, v in _pairs(flag, given)}
+
+
+def _range(flag: Flag, given: list[str]) -> tuple[int, int]:
+    [(first, last)] = _pairs(flag, given[-1:])
+    return plain(flag, int, first), plain(flag, int, last)
+
+
 def _resources(flag: Flag, given: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    found: dict[str, dict[int, int]] = {}
     for text in given:
         parts = text.split(":")
         if len(parts) not in (2, 3):
@@ -179,9 +236,19 @@ def _resources(flag: Flag, given: list[str]) -> dict[str, Any]:
                 "--rate-limit-resource option format is '<resource_name>:<count>:<device>' or "
                 f"'<resource_name>:<count>'. Got {text}"
             )
-        name, count = parts[0], _plain(flag, int, parts[1])
-        if len(parts) == 2:
-            found[name] = count
-        elif isinstance(found.setdefault(name, {}), dict):
-            found[name][_plain(flag, int, parts[2])] = count
-    return found
+        count = plain(flag, int, parts[1])
+        device = plain(flag, int, parts[2]) if len(parts) == 3 else ALL_DEVICES
+        counts = found.setdefault(parts[0], {})
+        counts[device] = min(count, counts.get(device, count))  # as tritonserver does
+    return {
+        name: counts[ALL_DEVICES] if [*counts] == [ALL_DEVICES] else counts for name, counts in found.items()
+    }
+
+
+_READERS: dict[Form, Callable[[Flag, list[str]], Any]] = {
+    SETTINGS: _settings,
+    RESTRICTED: _restricted,
+    BY_DEVICE: _by_device,
+    RESOURCES: _resources,
+    RANGE: _range,
+}
