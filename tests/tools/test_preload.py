@@ -8,7 +8,7 @@ import pytest
 
 from triton_backend_sdk.tools import preload
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.server import StartError, TritonServer, find_server
+from triton_backend_sdk.tools.server import TritonServer, find_server
 from triton_backend_sdk.tools.server_errors import start_error
 
 #: Says which program has loaded it.
@@ -101,13 +101,42 @@ def test_what_cannot_be_preloaded_is_refused(empty, tmp_path, name, contents, wo
         TritonServer(empty, preload=[tmp_path / name]).start()
 
 
-def test_a_library_that_ends_the_server_is_told(empty, tmp_path):
-    extension = gcc("extern int PyNone(void); int (*keep)(void) = PyNone;", tmp_path / "libextension.so")
-    with pytest.raises(StartError, match="ended before it was ready") as caught:
-        TritonServer(empty, preload=[extension]).__enter__()
-    assert caught.value.returncode == 127
-    assert "undefined symbol: PyNone" in caught.value.details[-1]
-    assert "see ldd" in caught.value.next_step
+ENDS = {
+    "undefined": (
+        "extern int PyNone(void); int (*keep)(void) = PyNone;",
+        "exit status 127",
+        "symbol: PyNone",
+    ),
+    # as torch does where two libraries register operations in one namespace
+    "registers": (
+        "#include <stdlib.h>\n#include <stdio.h>\n"
+        "__attribute__((constructor)) static void twice(void)"
+        '{ fputs("Only a single TORCH_LIBRARY can be used\\n", stderr); abort(); }',
+        *("signal SIGABRT", "Only a single TORCH_LIBRARY"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_library_that_would_end_the_server_is_refused_before_the_start(empty, tmp_path, name):
+    source, how, why = ENDS[name]
+    library = gcc(source, tmp_path / f"lib{name}.so")
+    server = TritonServer(empty, preload=[library])
+    with pytest.raises(HandledError, match=rf"does not run with {library} preloaded \({how}\)") as caught:
+        server.start()
+    assert why in "\n".join(caught.value.details)
+    assert ("ldd" if name == "undefined" else "register the same operations") in caught.value.next_step
+    assert server.log_lines() == []
+
+
+def test_a_library_for_another_machine_is_refused_not_ignored(empty, tmp_path):
+    library = gcc("", tmp_path / "libother.so")
+    image = bytearray(library.read_bytes())
+    image[4] = 1  # ELFCLASS32
+    library.write_bytes(image)
+    with pytest.raises(HandledError, match="does not run with") as caught:
+        TritonServer(empty, preload=[library]).start()
+    assert "cannot be preloaded" in caught.value.details[0]
 
 
 def test_what_is_said_of_a_missing_library_where_it_was_not_seen_before():

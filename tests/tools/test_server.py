@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from triton_backend_sdk.tools import server as server_module
+from triton_backend_sdk.tools import service_ports
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
 from triton_backend_sdk.tools.ports import choose_ports, is_free
@@ -161,7 +161,7 @@ def test_an_option_that_the_server_lacks_is_told_before_the_start(empty, tmp_pat
     old = script(tmp_path, "exit 1")
     (tmp_path / "help").write_text((tmp_path / "help").read_text().replace("  --http-max-input-size\n", ""))
     server = TritonServer(empty, server=old, http_max_input_size=1 << 20)
-    with pytest.raises(UnsupportedFlagError, match=r"has no --http-max-input-size: it came with 2\.69"):
+    with pytest.raises(UnsupportedFlagError, match=r"has no --http-max-input-size: it came with 2\.59"):
         server.start()
     assert server.log_lines() == []
 
@@ -189,7 +189,7 @@ def test_preferred_ports_are_taken_where_they_are_free_and_given_up_where_they_a
         assert server.http_url == f"127.0.0.1:{ports['http']}"
         with TritonServer(empty, prefer=ports) as second:
             assert second.http_url != server.http_url
-        monkeypatch.setattr(server_module, "is_free", lambda port: True)  # as when it is lost just then
+        monkeypatch.setattr(service_ports, "is_free", lambda port: True)  # as when it is lost just then
         with TritonServer(empty, prefer=ports) as third:
             assert third.http_url != server.http_url
     with TritonServer(empty, prefer=ports, grpc_port=ports["http"]) as fourth:
@@ -201,7 +201,7 @@ def test_a_free_port_that_is_lost_is_replaced(empty, service, monkeypatch):
     with listener() as port:
         chosen = iter([{**choose_ports(dict.fromkeys(("http", "grpc", "metrics"))), service: port}])
         monkeypatch.setattr(
-            server_module, "choose_ports", lambda given: next(chosen, None) or choose_ports(given)
+            service_ports, "choose_ports", lambda given: next(chosen, None) or choose_ports(given)
         )
         with TritonServer(empty) as server:
             assert server.models() == []
@@ -222,7 +222,7 @@ def test_another_server_that_answers_on_the_port_does_not_count(empty, monkeypat
         first = {**choose_ports(dict.fromkeys(("http", "grpc", "metrics"))), "http": other.server_port}
         chosen = iter([first])
         monkeypatch.setattr(
-            server_module, "choose_ports", lambda given: next(chosen, None) or choose_ports(given)
+            service_ports, "choose_ports", lambda given: next(chosen, None) or choose_ports(given)
         )
         with TritonServer(empty) as server:
             assert server.http_url != f"127.0.0.1:{other.server_port}"

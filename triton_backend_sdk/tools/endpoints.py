@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import json
 import urllib.error
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.server_options.options import ServerOptions
 
 #: The server is on this machine: a proxy from the environment has no part in talking to it.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -64,7 +66,7 @@ class HttpEndpoint:
             self.request("/v2/health/ready")
         except urllib.error.HTTPError:
             return False
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return None
         return True
 
@@ -142,6 +144,25 @@ class GrpcEndpoint:
         except self._error as error:
             return str(error.message())
         return None
+
+
+def check_askable(options: ServerOptions) -> None:
+    """Refuse to start a server that nobody could ask whether it is ready.
+
+    :raises HandledError: it has neither HTTP nor gRPC, or gRPC with TLS alone.
+    """
+    if options.allow_http:
+        return
+    if not options.allow_grpc:
+        raise HandledError(
+            "without HTTP and gRPC there is no way to ask the server whether it is ready",
+            "leave one of --allow-http=false and --allow-grpc=false out",
+        )
+    if options.grpc_use_ssl or options.grpc_use_ssl_mutual:
+        raise HandledError(
+            "with TLS alone there is no way to ask the server whether it is ready: it wants certificates",
+            "leave --allow-http=false out; HTTP listens on this machine only",
+        )
 
 
 def get_text(url: str, timeout: float = 5.0) -> str:

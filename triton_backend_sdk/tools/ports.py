@@ -28,9 +28,12 @@ def choose_ports(given: Mapping[str, int | None]) -> dict[str, int]:
     with contextlib.ExitStack() as held:  # all at once, so that they differ
 
         def free() -> int:
-            probe = held.enter_context(socket.socket())
-            probe.bind((LOOPBACK, 0))
-            return int(probe.getsockname()[1])
+            while True:
+                probe = held.enter_context(socket.socket())
+                probe.bind((LOOPBACK, 0))
+                port = int(probe.getsockname()[1])
+                if port not in given.values():
+                    return port
 
         return {name: port if port is not None else free() for name, port in given.items()}
 

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
+from triton_backend_sdk.tools.process import output_of
+from triton_backend_sdk.tools.server_errors import next_step, status_text
+from triton_backend_sdk.tools.server_options.probe import HELP_LIMIT_S
 
 _MISSING = re.compile(r"^\s*(\S+) => not found", re.MULTILINE)
 _LDD_LIMIT_S = 60
@@ -31,7 +34,8 @@ def environment(
 ) -> dict[str, str]:
     """Give what the server's environment gets, and nothing else's: a helper shall not load the libraries.
 
-    :raises HandledError: there is no such library, or it needs one that no framework here has.
+    :raises HandledError: there is no such library, it needs one that no framework here has, or it ends the
+        server.
     """
     if not libraries:
         return {}
@@ -39,7 +43,26 @@ def environment(
     folders = [str(path) for path in _needed_folders(paths, env, server)]
     search = [*folders, *filter(None, [env.get("LD_LIBRARY_PATH")])]
     found = {"LD_PRELOAD": ":".join([*map(str, paths), *filter(None, [env.get("LD_PRELOAD")])])}
-    return found | ({"LD_LIBRARY_PATH": ":".join(search)} if folders else {})
+    found |= {"LD_LIBRARY_PATH": ":".join(search)} if folders else {}
+    _try(server, {**env, **found}, paths)
+    return found
+
+
+def _try(server: ServerInstallation, env: Mapping[str, str], libraries: Sequence[Path]) -> None:
+    """Let the server print its help with the libraries: what they end, they end before that."""
+    status, lines = output_of([str(server.binary), "--help"], env, HELP_LIMIT_S)
+    ignored = [line for line in lines if "cannot be preloaded" in line]
+    if any("--model-repository" in line for line in lines) and not ignored:
+        return
+    how = "did not end" if status is None else status_text(status)
+    step = (
+        next_step(lines) or "preload fewer: two libraries that register the same operations end every program"
+    )
+    raise HandledError(
+        f"tritonserver does not run with {', '.join(map(str, libraries))} preloaded ({how})",
+        "take a library for this system" if ignored else step,
+        details=(ignored or lines)[-5:],
+    )
 
 
 def _checked(library: Path) -> Path:

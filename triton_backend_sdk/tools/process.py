@@ -15,15 +15,18 @@ from concurrent.futures import Future
 
 # PR_SET_PDEATHSIG asks the kernel to kill the child when the parent is gone, however it went. It is set by a
 # short program that then becomes the child: Popen's preexec_fn would run Python between fork and exec, which
-# can deadlock where threads are about. Python ignores SIGPIPE, and exec keeps that, so it is put back.
-# What the program alone shall have in its environment comes last: LD_PRELOAD would be this Python's, too.
+# can deadlock where threads are about. Python ignores SIGPIPE, and a thread may block signals, SIGTERM among
+# them; exec keeps both, so they are put back.
+# What is for the dynamic loader comes last: LD_PRELOAD would be this Python's, too.
 _BOUND_EXEC = """
 import ctypes, json, os, signal, sys
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() == int(sys.argv[1]):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("LD_")}
     try:
-        os.execve(sys.argv[3], sys.argv[3:], {**os.environ, **json.loads(sys.argv[2])})
+        os.execve(sys.argv[3], sys.argv[3:], {**env, **json.loads(sys.argv[2])})
     except OSError as error:
         print(f"error: cannot run {sys.argv[3]}: {error.strerror}", flush=True)
 os._exit(126)
@@ -39,7 +42,6 @@ class BoundProcess:
     and ends only after it. The child has its own session: Ctrl-C in the terminal reaches only the parent.
 
     :param env: in place of this process's environment.
-    :param late_env: what the program alone finds in its environment, not what starts it.
     :param on_line: called on that thread for each line; it is dropped for good when it raises.
     :param keep: how many of the last lines are remembered.
     :raises OSError: the program cannot be started.
@@ -50,28 +52,26 @@ class BoundProcess:
         argv: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
-        late_env: Mapping[str, str] | None = None,
         on_line: LineCallback | None = None,
         keep: int = 5000,
     ) -> None:
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=keep)
-        self._group_ended = False
         started: Future[subprocess.Popen[bytes]] = Future()
+        env = {**(os.environ if env is None else env)}
         self._thread = threading.Thread(
-            target=self._run, args=(argv, env, late_env or {}, started), name="tbsdk-drain", daemon=True
+            target=self._run, args=(argv, env, started), name="tbsdk-drain", daemon=True
         )
         self._thread.start()
         self._process = started.result()
+        self._groups = [self._process.pid]
 
     def _run(
-        self,
-        argv: Sequence[str],
-        env: Mapping[str, str] | None,
-        late_env: Mapping[str, str],
-        started: Future[subprocess.Popen[bytes]],
+        self, argv: Sequence[str], env: dict[str, str], started: Future[subprocess.Popen[bytes]]
     ) -> None:
-        late = json.dumps(dict(late_env))
+        late = json.dumps({name: value for name, value in env.items() if name.startswith("LD_")})
+        ours = {name: value for name, value in os.environ.items() if name.startswith("LD_")}
+        env = {name: value for name, value in env.items() if not name.startswith("LD_")} | ours
         command = [sys.executable, "-I", "-S", "-c", _BOUND_EXEC, str(os.getpid()), late, *argv]
         try:
             process = subprocess.Popen(
@@ -118,21 +118,37 @@ class BoundProcess:
             self._thread.join(timeout=1)
         return status
 
+    def wait(self, timeout: float) -> int | None:
+        """Wait for the end and give the exit status; None: it runs still."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        return self.poll()
+
     def stop(self, timeout: float) -> int:
         """SIGTERM, then SIGKILL after ``timeout`` seconds; also what is left of its process group."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout)
-        return self.kill()
+        self._process.terminate()  # nothing where it has ended
+        try:
+            self.wait(timeout)
+        finally:  # Ctrl-C means: do not wait
+            status = self.kill()
+        return status
 
     def kill(self) -> int:
         """SIGKILL the process group now, and give the exit status."""
-        if not self._group_ended:
-            # Once only: later the kernel may give the number to another group.
-            self._group_ended = True
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        # Once only, by the one who got it: later the kernel may give the number to another group.
+        with contextlib.suppress(IndexError, ProcessLookupError, PermissionError):
+            os.killpg(self._groups.pop(), signal.SIGKILL)
         status = self._process.wait()
         self._thread.join(timeout=1)
         return status
+
+
+def output_of(
+    argv: Sequence[str], env: Mapping[str, str] | None, limit: float
+) -> tuple[int | None, list[str]]:
+    """Run a program to its end and give its exit status and output; None: it had to be ended."""
+    process = BoundProcess(argv, env=env)
+    try:
+        return process.wait(limit), process.lines()
+    finally:
+        process.kill()

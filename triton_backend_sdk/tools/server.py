@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import threading
 import time
-from collections.abc import Mapping, Sequence
+import urllib.error
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from triton_backend_sdk.tools import preload, remote, server_log
-from triton_backend_sdk.tools.endpoints import Endpoint, GrpcEndpoint, HttpEndpoint
+from triton_backend_sdk.tools.endpoints import Endpoint, GrpcEndpoint, HttpEndpoint, check_askable
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation, find_server
-from triton_backend_sdk.tools.ports import LOOPBACK, choose_ports, is_free, listening_ports
+from triton_backend_sdk.tools.ports import LOOPBACK, listening_ports
 from triton_backend_sdk.tools.process import BoundProcess, LineCallback
 from triton_backend_sdk.tools.repository_index import ModelStatus, statuses
 from triton_backend_sdk.tools.server_errors import StartError, start_error, status_text
 from triton_backend_sdk.tools.server_options import checks, probe
 from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, is_uri
+from triton_backend_sdk.tools.service_ports import SERVICES, ServicePorts
 
 __all__ = ["ModelStatus", "ServerInstallation", "ServerOptions", "StartError", "TritonServer", "find_server"]
 
-_SERVICES = ("http", "grpc", "metrics")
-#: Off unless wanted; with them, their ports are chosen like the others'.
-_CLOUD_SERVICES = ("sagemaker", "vertex_ai")
-#: By these Vertex AI turns other endpoints off.
-_VERTEX = ("AIP_MODE", "AIP_STORAGE_URI", "AIP_HTTP_PORT")
-_START_ATTEMPTS = 5
+#: What Vertex AI sets, to the options that tritonserver takes from it; the mode turns other endpoints off.
+_VERTEX = {"AIP_MODE": None, "AIP_STORAGE_URI": "model_repository", "AIP_HTTP_PORT": "vertex_ai_port"}
+#: Between a broken connection and the end of the process behind it.
+_END_LIMIT_S = 3.0
 _Repository = Path | str | Sequence[Path | str]
+_T = TypeVar("_T")
 
 
 class TritonServer:
@@ -66,41 +69,34 @@ class TritonServer:
                 model_repository if isinstance(model_repository, (str, Path)) else list(model_repository)
             )
         fields = {name: value for name, value in fields.items() if value is not None}
-        #: As given, with what the launcher adds: addresses of loopback, the folders of the installation.
-        self.options = (
-            (options or ServerOptions())
-            .replaced(**fields)
-            .with_defaults(**self._defaults())
-            .absolute(Path.cwd())
-        )
-        self._services = [
-            *(name for name in _SERVICES if getattr(self.options, f"allow_{name}")),
-            *(name for name in _CLOUD_SERVICES if getattr(self.options, f"allow_{name}")),
-        ]
-        self._ports: dict[str, int] = {}
+        given = (options or ServerOptions()).replaced(**fields)
         self._env = {**os.environ, **(env or {})}
-        if not self.options.allow_vertex_ai:
-            self._env = {name: value for name, value in self._env.items() if name not in _VERTEX}
+        vertex = {option: self._env.pop(name, None) for name, option in _VERTEX.items()}
+        if given.allow_vertex_ai:
+            given = given.with_defaults(**{name: value for name, value in vertex.items() if name and value})
+        #: As given, with what the launcher adds: addresses of loopback, the folders of the installation.
+        self.options = given.with_defaults(**self._defaults()).absolute(Path.cwd())
+        self._ports = ServicePorts(self.options, prefer or {})
         self._on_line = on_line
-        self._preferred = prefer or {}
         self._process: BoundProcess | None = None
         self._endpoint: Endpoint | None = None
-        self._attempts = 0
+        #: Held while a process is started: several threads may wait for one that loses its ports.
+        self._starting = threading.Lock()
+        #: What of the log file is of servers before this one, in bytes.
+        self._logged = 0
+        self._stopped = False
 
     def _defaults(self) -> dict[str, Any]:
-        given: dict[str, Any] = {f"{service}_address": LOOPBACK for service in _SERVICES}
+        given: dict[str, Any] = {f"{service}_address": LOOPBACK for service in SERVICES}
         # Written out: the defaults depend on the environment.
-        given |= {f"allow_{service}": True for service in _SERVICES}
+        given |= {f"allow_{service}": True for service in SERVICES}
         folders = {"backend_directory": self.server.backends, "cache_directory": self.server.caches}
         return given | {name: folder for name, folder in folders.items() if folder is not None}
 
     @property
     def argv(self) -> list[str]:
         """The command line; its ports are known once the server was started."""
-        return [str(self.server.binary), *self._with_ports().to_argv()]
-
-    def _with_ports(self) -> ServerOptions:
-        return self.options.replaced(**{f"{name}_port": port for name, port in self._ports.items()})
+        return [str(self.server.binary), *self._ports.options().to_argv()]
 
     @property
     def http_url(self) -> str:
@@ -132,15 +128,17 @@ class TritonServer:
         """What answers questions about the server: HTTP, or gRPC where there is no HTTP."""
         self._running()
         if self._endpoint is None:
-            if "http" in self._services:
+            if "http" in self._ports.services:
                 self._endpoint = HttpEndpoint(self.http_url, self.options.http_restricted_api)
             else:
                 self._endpoint = GrpcEndpoint(self.grpc_url, self.options.grpc_restricted_protocol)
         return self._endpoint
 
     def log_lines(self) -> list[str]:
-        """Give the last lines of the server's output."""
-        return self._process.lines() if self._process else []
+        """Give the last lines of the server's output, and of its log file where it has one."""
+        file = self.options.log_file
+        logged = server_log.last_lines(Path(file), self._logged) if file and self._process else []
+        return logged + (self._process.lines() if self._process else [])
 
     def log_text(self) -> str:
         """Give the last lines of the server's output as one text."""
@@ -150,44 +148,34 @@ class TritonServer:
         """Start the process; ``wait_ready`` says whether it came up.
 
         :raises HandledError: it would not: an option is wrong (OptionsError) or this tritonserver lacks it
-            (UnsupportedFlagError); nothing was started.
+            (UnsupportedFlagError); nothing was started. Or it runs already.
         """
-        self._attempts += 1
+        with self._starting:
+            if self._process is not None:
+                if self._process.poll() is None:
+                    raise HandledError("this tritonserver runs already", "stop it first, or make another one")
+                self._process.kill()  # what it may have left
+            self._ports.choose()
+            self._check()
+            self._preloaded = preload.environment(self.options.preload or (), self._env, self.server)
+            self._launch()
+
+    def _launch(self) -> None:
         self._endpoint = None
-        self._ports = choose_ports({name: self._wanted_port(name) for name in self._services})
-        self._check()
-        late = preload.environment(self.options.preload or (), self._env, self.server)
-        self._process = BoundProcess(self.argv, env=self._env, late_env=late, on_line=self._on_line)
-
-    def _given_port(self, service: str) -> int | None:
-        port: int | None = getattr(self.options, f"{service}_port")
-        return port or None
-
-    def _wanted_port(self, service: str) -> int | None:
-        given, preferred = self._given_port(service), self._preferred.get(service)
-        if given or preferred is None or self._attempts > 1:
-            return given
-        others = {self._given_port(name) for name in self._services}
-        return preferred if preferred not in others and is_free(preferred) else None
+        self._stopped = False
+        self._logged = server_log.size(self.options.log_file)
+        self._process = BoundProcess(self.argv, env={**self._env, **self._preloaded}, on_line=self._on_line)
 
     def _check(self) -> None:
         """Refuse what tritonserver would refuse, and what would leave it alone with nobody to ask."""
-        options = self._with_ports()
+        options = self._ports.options()
         checks.check(options)
-        probe.check_flags(self.server, [flags()[name] for name in options.given() if name in flags()])
+        given = [flags()[name] for name in options.given() if name in flags()]
+        probe.check_flags(self.server, given, self._env)
         for place in options.model_repository or ():
             if is_uri(place):
                 remote.check_root(str(place), self.server, env=self._env)
-        if not {"http", "grpc"} & {*self._services}:
-            raise HandledError(
-                "without HTTP and gRPC there is no way to ask the server whether it is ready",
-                "leave one of --allow-http=false and --allow-grpc=false out",
-            )
-        if "http" not in self._services and (options.grpc_use_ssl or options.grpc_use_ssl_mutual):
-            raise HandledError(
-                "with TLS alone there is no way to ask the server whether it is ready: it wants certificates",
-                "leave --allow-http=false out; HTTP listens on this machine only",
-            )
+        check_askable(options)
 
     def wait_ready(self, timeout: float | None = 60.0) -> list[ModelStatus]:
         """Wait until the server answers, and give the repository index.
@@ -211,17 +199,36 @@ class TritonServer:
         return self.models()
 
     def models(self) -> list[ModelStatus]:
-        """Ask for the repository index; models that were asked for and do not exist are in it, too."""
+        """Ask for the repository index; models that were asked for and do not exist are in it, too.
+
+        :raises HandledError: the server has ended; says how.
+        """
+        rows = self._ask(self.endpoint.index)
         failures = server_log.model_failures(self.log_lines())
-        return statuses(self.endpoint.index(), failures, self.options.load_model or ())
+        return statuses(rows, failures, self.options.load_model or ())
 
     def request(self, path: str, *, method: str = "GET", body: Any = None, timeout: float = 10.0) -> Any:
         """Send a request to the HTTP endpoint and give the JSON of its answer.
 
         :raises urllib.error.URLError: no answer, or (as HTTPError) a status other than 2xx.
+        :raises HandledError: the server has ended; says how.
         """
         endpoint = HttpEndpoint(self.http_url, self.options.http_restricted_api)
-        return endpoint.request(path, method=method, body=body, timeout=timeout)
+        return self._ask(lambda: endpoint.request(path, method=method, body=body, timeout=timeout))
+
+    def _ask(self, question: Callable[[], _T]) -> _T:
+        """Ask this server, not another one that has its port after its end."""
+        process = self._running()
+        if process.poll() is not None:
+            raise self.ended()
+        try:
+            return question()
+        except urllib.error.HTTPError:
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            if process.wait(_END_LIMIT_S) is None:
+                raise
+            raise self.ended() from error
 
     def stop(self, timeout: float | None = None) -> int:
         """Stop the server and give its exit status: SIGTERM, then SIGKILL after ``timeout`` seconds.
@@ -231,16 +238,19 @@ class TritonServer:
         if timeout is None:
             limit = self.options.exit_timeout_secs
             timeout = (30.0 if limit is None else limit) + 5
+        self._stopped = True
         return self._running().stop(timeout)
 
     def kill(self) -> int:
         """End the server at once, requests in flight included."""
+        self._stopped = True
         return self._running().kill()
 
     def ended(self) -> HandledError:
-        """Make the error that says how a server ended that nobody stopped."""
+        """Make the error that says how a server ended."""
+        how = "was stopped" if self._stopped else "ended by itself"
         status = status_text(self._running().poll())
-        return HandledError(f"tritonserver ended by itself ({status})", details=self.log_lines()[-10:])
+        return HandledError(f"tritonserver {how} ({status})", details=self.log_lines()[-10:])
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -257,11 +267,8 @@ class TritonServer:
         self.stop()
 
     def _url(self, service: str) -> str:
-        if service not in self._services:
-            raise HandledError(f"this tritonserver was started without {service}: allow_{service} is false")
         self._running()
-        address = getattr(self.options, f"{service}_address")
-        return f"{LOOPBACK if address == '0.0.0.0' else address}:{self._ports[service]}"  # noqa: S104
+        return self._ports.address(service)
 
     def _running(self) -> BoundProcess:
         if self._process is None:
@@ -271,24 +278,19 @@ class TritonServer:
     def _is_ready(self) -> bool:
         # The log claims a service before its socket is bound, and another process may answer on a port that
         # this one failed to get: only the sockets that this process really has count.
-        if not {*self._ports.values()} <= listening_ports(self.pid):
+        if not {*self._ports.chosen.values()} <= listening_ports(self.pid):
             return False
         ready = self.endpoint.ready()
         # False: some model failed. By now all were tried: the endpoints open after that.
         return bool(ready) or (ready is False and self.options.exit_on_error is False)
 
     def _start_again_or_raise(self) -> None:
-        lines = self.log_lines()
-        port = server_log.port_in_use(lines)
-        if port is None:
-            raise start_error(lines, self._running().poll())
-        for service in self._services:
-            if self._given_port(service) == port:
-                name = service.replace("_", "-")
-                raise HandledError(
-                    f"the {service} port {port} is in use on this machine", f"take another --{name}-port"
-                )
-        if self._attempts >= _START_ATTEMPTS:
-            tried = f"{self._attempts} attempts, the last with {port}"
-            raise HandledError(f"tritonserver found no free port in {tried}", "try again")
-        self.start()
+        with self._starting:
+            status, lines = self._running().poll(), self.log_lines()
+            if status is None:
+                return  # another thread has started it again
+            lost = None if self._stopped else self._ports.lost(lines)
+            if lost is None:
+                raise start_error(lines, status)
+            self._ports.choose_again(lost)
+            self._launch()

@@ -60,13 +60,13 @@ def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
     reason = server_log.start_error(lines)
     if reason is None:
         message = f"tritonserver ended before it was ready ({status_text(returncode)})"
-        return StartError(message, _next_step(lines), returncode=returncode, log=lines, told=lines[-10:])
+        return StartError(message, next_step(lines), returncode=returncode, log=lines, told=lines[-10:])
     failures = server_log.model_failures(lines)
-    next_step = "tbsdk serve --help tells its options"
+    step = "tbsdk serve --help tells its options"
     if failures:
-        next_step = "mend the model; --exit-on-error=false lets the server live with the others"
+        step = "mend the model; --exit-on-error=false lets the server live with the others"
     message = f"tritonserver did not start: {reason}"
-    return StartError(message, next_step, returncode=returncode, log=lines, told=failures)
+    return StartError(message, step, returncode=returncode, log=lines, told=failures)
 
 
 def model_failures(lines: Sequence[str]) -> tuple[ModelFailure, ...]:
@@ -87,7 +87,11 @@ def status_text(status: int | None) -> str:
     return f"exit status {status}"
 
 
-def _next_step(lines: Sequence[str]) -> str | None:
+def next_step(lines: Sequence[str]) -> str | None:
+    """Say what to do about a program that the dynamic loader ended, or a library in it."""
     if any("error while loading shared libraries" in line or "symbol lookup error" in line for line in lines):
-        return "a library of the server's, or one that is preloaded, lacks another: see ldd"
+        return (
+            "a library of the server's, or one that is preloaded, lacks another: see ldd, "
+            "and put the folder of the other into LD_LIBRARY_PATH"
+        )
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 # `E1120 19:32:51.259091 5064 model_lifecycle.cc:642] "text"`, or with --log-format=ISO8601
 # `2024-10-30T12:00:00Z E 5064 model_lifecycle.cc:642] "text"`; the text is a JSON string.
@@ -15,6 +16,24 @@ _MODEL = re.compile(
 _SERVICE = re.compile(r"^failed to start .+ service: ")
 _PORT = re.compile(r"Socket '[^']*:(\d+)' already in use")
 _USAGE = "Usage: tritonserver [options]"
+#: What of a log file is looked at, in bytes.
+_TAIL = 1 << 20
+
+
+def size(file: Path | str | None) -> int:
+    """Give the size of a log file, 0 where there is none."""
+    return Path(file).stat().st_size if file and Path(file).is_file() else 0
+
+
+def last_lines(file: Path, start: int) -> list[str]:
+    """Give the last lines of a log file, none from before ``start``."""
+    try:
+        with file.open("rb") as log:
+            end = log.seek(0, 2)
+            log.seek(max(start if start <= end else 0, end - _TAIL))
+            return log.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []  # it could not be written either: tritonserver goes on without it
 
 
 def text_of(line: str) -> str:
