@@ -213,7 +213,7 @@ def test_a_field_that_the_server_does_not_have(tmp_path, monkeypatch):
 def test_a_field_that_only_the_server_has(tmp_path, monkeypatch):
     known = {"inference.ModelConfig": {"backend", "input", "output", "of_tomorrow"}}
     monkeypatch.setattr("triton_backend_sdk.tools.check.engine.server_fields", lambda library: known)
-    installed = ServerInstallation(Path("x"), Path("x"), None, None, "", "2.68.0")
+    installed = ServerInstallation(Path("x"), Path("x"), None, None, "", "2.67.0")
 
     finding = only(write(tmp_path, "of_tomorrow: 1"), server=installed)
 
@@ -294,11 +294,11 @@ def test_a_stub_without_its_libpython(tmp_path, monkeypatch):
 def test_shared_memory_of_clients(tmp_path):
     options = write(tmp_path)
 
-    finding = only(options, server=server(None, "2.69.0"))
+    finding = only(options, server=server(None, "2.68.0"))
 
     assert (finding.rule, finding.severity) == ("C40", "note")
     options.allow_client_shm = True
-    assert check(options, server=server(None, "2.69.0")) == []
+    assert check(options, server=server(None, "2.68.0")) == []
 
 
 def test_tensorflow_before_it_went(tmp_path):
