@@ -45,7 +45,7 @@ ORDER = [
 ONLY = {
     "click": ("cli",),
     "rich": ("cli",),
-    "upath": ("tools",),
+    "fsspec": ("tools",),
     "tritonclient": ("runner", "tools"),
     "yaml": ("tools",),
     "cffi": ("_ffi", "testing"),

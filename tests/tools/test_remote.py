@@ -13,12 +13,13 @@ from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.remote_credentials import find
 from triton_backend_sdk.tools.server import TritonServer, find_server
 
-VARIABLES = """AWS_ENDPOINT_URL AWS_DEFAULT_REGION AWS_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_PROFILE
-AZURE_STORAGE_ACCOUNT AZURE_STORAGE_KEY GOOGLE_APPLICATION_CREDENTIALS https_proxy HTTPS_PROXY all_proxy ALL_PROXY"""
+VARIABLES = """AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_DEFAULT_REGION AWS_REGION AWS_ACCESS_KEY_ID
+AWS_SECRET_ACCESS_KEY AWS_PROFILE AWS_WEB_IDENTITY_TOKEN_FILE AZURE_STORAGE_ACCOUNT AZURE_STORAGE_KEY
+GOOGLE_APPLICATION_CREDENTIALS https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_proxy NO_PROXY"""
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch):
+def no_environment(monkeypatch):
     for name in (*VARIABLES.split(), remote.CREDENTIALS):
         monkeypatch.delenv(name, raising=False)
 
@@ -48,6 +49,14 @@ def store():
     store.shutdown()
     store.server_close()
     thread.join(5)
+
+
+@pytest.fixture
+def unasked(monkeypatch):
+    """Let every store answer; gives the host of the proxy for each that would have been asked."""
+    proxies = []
+    monkeypatch.setattr(remote, "_ask", lambda root, proxy, timeout: proxies.append(proxy and proxy.hostname))
+    return proxies
 
 
 @pytest.mark.parametrize(
@@ -165,9 +174,16 @@ def test_a_store_that_never_answers_is_given_up():
         assert time.monotonic() - begin < 3
 
 
-def test_the_region_chooses_the_host():
-    root = remote.parse("s3://bucket/models", {"AWS_DEFAULT_REGION": "eu-central-1"})
-    assert root.endpoint == "https://s3.eu-central-1.amazonaws.com"
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eu-central-1", "s3.eu-central-1.amazonaws.com"),
+        ("cn-north-1", "s3.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_the_region_chooses_the_host(unasked, region, host):
+    env = {"AWS_DEFAULT_REGION": region}
+    assert remote.check_root("s3://bucket/models", None, env=env).endpoint == f"https://{host}"
 
 
 def credentials(tmp_path, content):
@@ -186,6 +202,7 @@ def credentials(tmp_path, content):
         ("s3://b/a", {"s3": {"": {"key_id": "x"}}}, "there is key_id in .*, but no secret_key"),
         ("s3://b/a", {"s3": {"": "x"}}, "is not as it should be for s3://"),
         ("gs://b/a", {"gs": {"": "/nowhere/key.json"}}, "names /nowhere/key.json, which is no file"),
+        ("as://a/b", {"as": {"": {"account_key": "?"}}}, "account_key in .* is no key of a storage account"),
     ],
 )
 def test_a_file_of_credentials_that_cannot_be_right(tmp_path, uri, content, says):
@@ -210,7 +227,14 @@ def test_the_longest_entry_of_the_file_counts(tmp_path):
             "there is AWS_SECRET_ACCESS_KEY, but no AWS_ACCESS_KEY_ID",
         ),
         ("s3://b", {"AWS_PROFILE": "work", "HOME": "/nowhere"}, "AWS_PROFILE is 'work', which is neither in"),
+        ("s3://b", {"AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere"}, "names /nowhere, which is no file"),
         ("gs://b", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}, "names /nowhere, which is no file"),
+        ("as://a/b", {"AZURE_STORAGE_KEY": "eHh4"}, "AZURE_STORAGE_KEY, but no AZURE_STORAGE_ACCOUNT"),
+        (
+            "as://a/b",
+            {"AZURE_STORAGE_ACCOUNT": "a", "AZURE_STORAGE_KEY": "y"},
+            "AZURE_STORAGE_KEY is no key of a storage account",
+        ),
     ],
 )
 def test_an_environment_that_cannot_be_right(uri, env, says):
@@ -226,8 +250,7 @@ def test_a_profile(tmp_path, file, text):
     assert find("s3", "s3://b", env) == {"region": "eu-west-1"}
 
 
-def test_an_endpoint_that_the_server_does_not_look_at_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(remote, "_ask", lambda root, timeout: None)
+def test_an_endpoint_that_the_server_does_not_look_at_is_told(unasked, tmp_path):
     env = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000/"}
     with pytest.raises(HandledError, match="does not look at it") as caught:
         remote.check_root("s3://bucket/models", find_server(), env=env)
@@ -236,22 +259,52 @@ def test_an_endpoint_that_the_server_does_not_look_at_is_told(monkeypatch, tmp_p
     assert remote.check_root("s3://127.0.0.1:9000/bucket/models", find_server(), env=env)
     (tmp_path / "lib.so").write_bytes(b"... AWS_ENDPOINT_URL ...")
     newer = replace(find_server(), library=tmp_path / "lib.so")
-    assert remote.check_root("s3://bucket/models", newer, env=env)
+    assert remote.check_root("s3://bucket/models", newer, env=env).endpoint == "http://127.0.0.1:9000"
 
 
-def test_the_account_of_the_credentials_is_the_one_that_is_asked(monkeypatch):
-    asked = []
-    monkeypatch.setattr(remote, "_ask", lambda root, timeout: asked.append(root.host))
-    remote.check_root("as://one/box/models", find_server(), env={"AZURE_STORAGE_ACCOUNT": "other"})
-    assert asked == ["other.blob.core.windows.net"]
+def test_the_account_of_the_credentials_is_the_one_that_is_asked(unasked):
+    env = {"AZURE_STORAGE_ACCOUNT": "other"}
+    root = remote.check_root("as://one/box/models", find_server(), env=env)
+    assert root.endpoint == "https://other.blob.core.windows.net"
+    assert "other" not in repr(root.credentials) or "credentials" not in repr(root)
 
 
-def test_behind_a_proxy_nobody_asks_for_the_server(monkeypatch):
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    monkeypatch.setattr(remote, "_ask", lambda root, timeout: "asked")
-    assert remote.check_root("gs://bucket/models", find_server()).bucket == "bucket"
-    with pytest.raises(HandledError, match="asked"):
-        remote.check_root("s3://bucket/models", find_server())
+@pytest.mark.parametrize("uri", ["gs://bucket/models", "as://account/box/models"])
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "127.0.0.1:1"])
+def test_the_server_asks_a_proxy_and_so_it_is_asked(uri, proxy):
+    with pytest.raises(
+        HandledError, match=r"through the proxy 127\.0\.0\.1:1 within 5 s: Connection refused"
+    ):
+        remote.check_root(uri, find_server(), env={"https_proxy": proxy})
+
+
+def test_who_is_not_asked_through_a_proxy(unasked):
+    env = {"HTTPS_PROXY": "http://127.0.0.1:1", "no_proxy": "storage.googleapis.com"}
+    for uri in ("s3://bucket/models", "gs://bucket/models", "as://account/box"):
+        assert remote.check_root(uri, find_server(), env=env)
+    assert unasked == [None, None, "127.0.0.1"]
+
+
+def test_a_proxy_that_wants_a_login_gets_it():
+    with socket.socket() as proxy:
+        proxy.bind(("127.0.0.1", 0))
+        proxy.listen()
+        asked = []
+
+        def answer():
+            with proxy.accept()[0] as connection:
+                asked.append(connection.recv(4096).decode())
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        env = {"https_proxy": f"http://me:p%40ss@127.0.0.1:{proxy.getsockname()[1]}"}
+        with pytest.raises(HandledError, match="Tunnel connection failed: 403 Forbidden") as caught:
+            remote.check_root("gs://bucket/models", None, env=env)
+        thread.join(5)
+    assert asked[0].startswith("CONNECT storage.googleapis.com:443 ")
+    assert "Proxy-Authorization: Basic bWU6cEBzcw==" in asked[0]
+    assert "p%40ss" not in caught.value.message
 
 
 @pytest.mark.parametrize("cloud", ["s3", "gs", "as"])

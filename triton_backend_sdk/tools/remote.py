@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.client
 import mmap
 import os
-import queue
 import re
 import ssl
 import threading
-import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from concurrent import futures
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import proxy_bypass
 
 from triton_backend_sdk.tools import remote_credentials
 from triton_backend_sdk.tools.errors import HandledError
@@ -39,6 +41,7 @@ _PATH = re.compile(r"[0-9a-z.-]+(?:/[0-9a-zA-Z._-]*)*")
 _NOT_FOUND = 404
 #: Statuses of a bucket that lies in another region than the one that was asked.
 _ELSEWHERE = (301, 307, 400)
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,18 @@ class CloudRoot:
     #: Bucket, or container.
     bucket: str
     path: str
-    host: str
-    port: int
-    #: The endpoint as a URL.
+    #: Where the server asks, as a URL.
     endpoint: str
+    #: As the server has them; {} where it has none, or looks for them itself.
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def at_amazon(self) -> bool:
+        """Whether it lies in Amazon's S3, and not in a store that speaks like it."""
+        return self.endpoint.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def parse(uri: str, env: Mapping[str, str] = os.environ) -> CloudRoot:
+def parse(uri: str) -> CloudRoot:
     """Take a root apart.
 
     :raises HandledError: it is none; says how one is written.
@@ -65,13 +73,13 @@ def parse(uri: str, env: Mapping[str, str] = os.environ) -> CloudRoot:
     if cloud not in _FORMS:
         known = ", ".join(f"{each}://" for each in _FORMS)
         raise HandledError(f"no model repository can be at {uri}: tritonserver knows folders, {known}")
-    found = _parse_s3(rest, env) if cloud == "s3" else _parse_other(cloud, rest)
+    found = _parse_s3(rest) if cloud == "s3" else _parse_other(cloud, rest)
     if found is None or not found.bucket:
         raise HandledError(f"{uri} is no model repository", f"write {_FORMS[cloud]}")
     return found
 
 
-def _parse_s3(rest: str, env: Mapping[str, str]) -> CloudRoot | None:
+def _parse_s3(rest: str) -> CloudRoot | None:
     match = _ENDPOINT.match(rest)
     if match:
         if not _PATH.fullmatch(match["rest"]):
@@ -81,60 +89,58 @@ def _parse_s3(rest: str, env: Mapping[str, str]) -> CloudRoot | None:
                 "rename the bucket or the folder",
             )
         bucket, _, path = match["rest"].partition("/")
-        scheme = match["scheme"] or "http"
-        host, port = match["host"], int(match["port"])
-        return CloudRoot("s3", bucket, path.strip("/"), host, port, f"{scheme}://{host}:{port}")
+        endpoint = f"{match['scheme'] or 'http'}://{match['host']}:{match['port']}"
+        return CloudRoot("s3", bucket, path.strip("/"), endpoint)
     if "://" in rest:
         return None  # an endpoint without a port, which tritonserver takes for a bucket
     bucket, _, path = rest.partition("/")
-    region = env.get("AWS_DEFAULT_REGION") or "us-east-1"
-    host = f"s3.{region}.amazonaws.com"
-    return CloudRoot("s3", bucket, path, host, 443, f"https://{host}")
+    return CloudRoot("s3", bucket, path.strip("/"), _amazon("us-east-1"))
 
 
 def _parse_other(cloud: str, rest: str) -> CloudRoot | None:
     first, _, path = rest.partition("/")
-    host = "storage.googleapis.com"
+    endpoint = "https://storage.googleapis.com"
     if cloud == "as":
-        host = f"{first.partition('.')[0]}.blob.core.windows.net"
+        endpoint = f"https://{first.partition('.')[0]}.blob.core.windows.net"
         first, _, path = path.partition("/")
-    return CloudRoot(cloud, first, path, host, 443, f"https://{host}")
+    return CloudRoot(cloud, first, path.strip("/"), endpoint)
 
 
 def check_root(
-    uri: str, server: ServerInstallation, timeout: float = 5.0, env: Mapping[str, str] = os.environ
+    uri: str,
+    server: ServerInstallation | None,
+    timeout: float = 5.0,
+    env: Mapping[str, str] = os.environ,
 ) -> CloudRoot:
     """Refuse a root that the server cannot use, within seconds.
 
+    :param server: None where none in particular is meant.
     :param env: the environment that the server will have.
     :raises HandledError: it is written wrongly, the server was built without this cloud, the credentials
         cannot be right, nothing answers at the endpoint, or what answers has no such bucket.
     """
-    root = parse(uri, env)
-    if not supports(server, root.cloud):
+    root = parse(uri)
+    if server and not supports(server, root.cloud):
         raise HandledError(
             f"tritonserver {server.version or ''} ({server.binary}) was built without {root.cloud}://",
             f"take NVIDIA's image, or copy {uri} to this machine",
         )
-    given = remote_credentials.find(root.cloud, uri, env)
-    if endpoint := _unheard(root, server, env):
+    root = _asked(replace(root, credentials=remote_credentials.find(root.cloud, uri, env)), server, env)
+    proxy = _proxy(root, env)
+    if proxy is not None and proxy.scheme != "http":
+        return root  # nothing here speaks SOCKS
+    try:
+        within(timeout, lambda: _ask(root, proxy, timeout))
+    except (OSError, http.client.HTTPException, futures.TimeoutError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"
+        at = "proxy" if proxy else "endpoint in the URI"
+        end = "abort" if root.cloud == "as" else "wait for minutes"
+        by = f" through the proxy {proxy.hostname}:{proxy.port}" if proxy else ""
         raise HandledError(
-            f"AWS_ENDPOINT_URL is {endpoint}, but tritonserver {server.version or ''} does not look at it: "
-            f"it would ask {root.host}",
-            f"write s3://{endpoint.rstrip('/')}/{root.bucket}/{root.path} with the port, or unset it",
-        )
-    root = _at_home(root, given)
-    if _through_a_proxy(root):
-        return root
-    reason = _within(timeout, lambda: _ask(root, timeout))
-    if reason is None:
-        return root
-    if isinstance(reason, HandledError):
-        raise reason
-    raise HandledError(
-        f"no answer for {uri} from {root.endpoint} within {timeout:.0f} s: {reason}",
-        "check the network, and the endpoint in the URI; tritonserver would wait for minutes",
-    )
+            f"no answer for {uri} from {root.endpoint}{by} within {timeout:.0f} s: {reason}",
+            f"check the network, and the {at}; tritonserver would {end}",
+        ) from error
+    return root
 
 
 def supports(server: ServerInstallation, cloud: str) -> bool:
@@ -155,70 +161,104 @@ def _file_has(file: Path, changed: int, text: bytes) -> bool:
         return content.find(text) >= 0
 
 
-def _unheard(root: CloudRoot, server: ServerInstallation, env: Mapping[str, str]) -> str | None:
-    """Give the endpoint that other programs take from the environment, but this server does not."""
-    endpoint = env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL")
-    amazon = root.cloud == "s3" and root.host.endswith(".amazonaws.com")
-    return endpoint if amazon and not _has_text(server, b"AWS_ENDPOINT_URL") else None
-
-
-def _at_home(root: CloudRoot, given: Mapping[str, str]) -> CloudRoot:
-    """Give the root with the host that the server goes to, which its credentials may name."""
-    host = root.host
+def _asked(root: CloudRoot, server: ServerInstallation | None, env: Mapping[str, str]) -> CloudRoot:
+    """Give the root with the endpoint that the server goes to, which its environment may name."""
+    given = root.credentials
     if root.cloud == "as" and given.get("account_str"):
-        host = f"{given['account_str']}.blob.core.windows.net"
-    elif root.cloud == "s3" and host.endswith(".amazonaws.com") and given.get("region"):
-        host = f"s3.{given['region']}.amazonaws.com"
-    return root if host == root.host else replace(root, host=host, endpoint=f"https://{host}")
+        return replace(root, endpoint=f"https://{given['account_str']}.blob.core.windows.net")
+    if not root.at_amazon:
+        return root
+    if other := env.get("AWS_ENDPOINT_URL_S3") or env.get("AWS_ENDPOINT_URL"):
+        if server is None or _has_text(server, b"AWS_ENDPOINT_URL"):
+            return replace(root, endpoint=other.rstrip("/"))
+        raise HandledError(
+            f"AWS_ENDPOINT_URL is {other}, but tritonserver {server.version or ''} does not look at it: "
+            f"it would ask {root.endpoint}",
+            f"write s3://{other.rstrip('/')}/{root.bucket}/{root.path} with the port, or unset it",
+        )
+    return replace(root, endpoint=_amazon(given.get("region") or "us-east-1"))
 
 
-def _through_a_proxy(root: CloudRoot) -> bool:
-    """Tell whether the server asks a proxy; for S3 it never does."""
-    proxies = urllib.request.getproxies()
-    return root.cloud != "s3" and "https" in proxies and not urllib.request.proxy_bypass(root.host)
+def _amazon(region: str) -> str:
+    return f"https://s3.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
 
 
-def _ask(root: CloudRoot, timeout: float) -> str | HandledError | None:
+def _proxy(root: CloudRoot, env: Mapping[str, str]) -> SplitResult | None:
+    """Give the proxy that the server asks instead; for S3 it never does."""
+    proxies = {
+        name.lower().removesuffix("_proxy"): value
+        for name, value in env.items()
+        if name.lower().endswith("_proxy") and value
+    }
+    proxy = proxies.get("https") or proxies.get("all")
+    host = urlsplit(root.endpoint).hostname or ""
+    if root.cloud == "s3" or not proxy or proxy_bypass(host, proxies):
+        return None
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+
+
+def _ask(root: CloudRoot, proxy: SplitResult | None, timeout: float) -> None:
     """Ask for the bucket, without credentials: whatever the answer, there is one."""
-    connection = _connection(root, timeout)
+    connection = _connection(root, proxy, timeout)
     query = "?restype=container" if root.cloud == "as" else ""
     try:
         connection.request("HEAD", f"/{root.bucket}{query}")
-        answer = connection.getresponse()
-    except (OSError, http.client.HTTPException) as error:
-        return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+        with connection.getresponse() as answer:
+            pass
     finally:
         connection.close()
     if answer.status == _NOT_FOUND and root.cloud != "as":
         # Azure says so of a container that only those see who may.
-        return HandledError(
+        raise HandledError(
             f"there is no bucket {root.bucket} at {root.endpoint}",
             "mend the URI: the bucket's name, or the endpoint",
         )
     region = answer.headers.get("x-amz-bucket-region")
-    if answer.status in _ELSEWHERE and region and f".{region}." not in root.host:
-        return HandledError(
-            f"bucket {root.bucket} lies in {region}, but the server would ask {root.host}",
+    if answer.status in _ELSEWHERE and region and f".{region}." not in root.endpoint:
+        raise HandledError(
+            f"bucket {root.bucket} lies in {region}, but the server would ask {root.endpoint}",
             f"export AWS_DEFAULT_REGION={region}",
         )
-    return None
 
 
-def _connection(root: CloudRoot, timeout: float) -> http.client.HTTPConnection:
-    if urlsplit(root.endpoint).scheme == "http":
-        return http.client.HTTPConnection(root.host, root.port, timeout=timeout)
+def _connection(root: CloudRoot, proxy: SplitResult | None, timeout: float) -> http.client.HTTPConnection:
+    endpoint = urlsplit(root.endpoint)
+    host, port = endpoint.hostname or "", endpoint.port
+    if endpoint.scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=timeout)
     # Nothing secret is sent, and whom the server trusts is its own affair.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(root.host, root.port, timeout=timeout, context=context)
+    if proxy is None:
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    connection = http.client.HTTPSConnection(
+        proxy.hostname or "", proxy.port or 80, timeout=timeout, context=context
+    )
+    connection.set_tunnel(host, port or 443, _for_proxy(proxy))
+    return connection
 
 
-def _within(timeout: float, function: Callable[[], str | HandledError | None]) -> str | HandledError | None:
-    """Bound what takes its own time, as looking a name up does."""
-    answers: queue.Queue[str | HandledError | None] = queue.Queue()
-    threading.Thread(target=lambda: answers.put(function()), daemon=True).start()
-    try:
-        return answers.get(timeout=timeout)
-    except queue.Empty:
-        return "timed out"
+def _for_proxy(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def within(timeout: float, function: Callable[[], _Found]) -> _Found:
+    """Bound what takes its own time, as looking a name up does.
+
+    :raises concurrent.futures.TimeoutError: it takes more.
+    """
+    found: futures.Future[_Found] = futures.Future()
+
+    def call() -> None:
+        try:
+            found.set_result(function())
+        except BaseException as error:  # it is the caller's
+            found.set_exception(error)
+
+    # An executor's thread would be waited for at the end of the program.
+    threading.Thread(target=call, daemon=True).start()
+    return found.result(timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import configparser
 import json
 from collections.abc import Mapping
@@ -17,10 +19,13 @@ _EXAMPLES = {
     "gs": '{"gs": {"": "PATH/OF/KEY.json"}}',
     "as": '{"as": {"": {"account_str": "...", "account_key": "..."}}}',
 }
+_KEY = "name the JSON key of a service account"
 
 
 def find(cloud: str, uri: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Give the credentials that the server would use: region, account, ...; {} where it has none.
+    """Give the credentials that the server would use, by the names of the file; {} where it has none.
+
+    Those that AWS's and Google's own libraries find in the environment are left to these, but for the region.
 
     :raises HandledError: they cannot be right, and the server would say so late, badly or never.
     """
@@ -46,17 +51,21 @@ def _of_file(cloud: str, uri: str, file: Path) -> dict[str, str]:
         raise HandledError(f"{file}, which {FILE} names, has nothing for {uri}; it has: {told}", mend)
     entry: Any = every[max(fitting, key=len)]
     if cloud == "gs":
-        _check_key_file(str(entry), str(file))
-        return {}
+        _check_file(str(entry), str(file), _KEY)
+        return {"key_file": str(entry)}
     if not isinstance(entry, dict):
         raise HandledError(f"{file}, which {FILE} names, is not as it should be for {cloud}://", mend)
     if cloud == "s3":
         _check_pair(entry, "key_id", "secret_key", f" in {file}")
+    else:
+        _check_key(entry.get("account_key"), f"account_key in {file}")
     return {name: str(value) for name, value in entry.items()}
 
 
 def _s3(env: Mapping[str, str]) -> dict[str, str]:
     _check_pair(env, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "")
+    if file := env.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+        _check_file(file, "AWS_WEB_IDENTITY_TOKEN_FILE", "mend or unset the variable")
     profile = env.get("AWS_PROFILE")
     if profile and not env.get("AWS_ACCESS_KEY_ID"):
         home = Path(env.get("HOME", "~")).expanduser()
@@ -85,20 +94,31 @@ def _profiles(file: Path) -> set[str]:
 
 def _gs(env: Mapping[str, str]) -> dict[str, str]:
     if file := env.get("GOOGLE_APPLICATION_CREDENTIALS"):
-        _check_key_file(file, "GOOGLE_APPLICATION_CREDENTIALS")
+        _check_file(file, "GOOGLE_APPLICATION_CREDENTIALS", _KEY)
     return {}
 
 
 def _as(env: Mapping[str, str]) -> dict[str, str]:
-    account = env.get("AZURE_STORAGE_ACCOUNT")
-    return {"account_str": account} if account else {}
-
-
-def _check_key_file(file: str, origin: str) -> None:
-    if not Path(file).is_file():
+    account, key = env.get("AZURE_STORAGE_ACCOUNT"), env.get("AZURE_STORAGE_KEY")
+    if key and not account:
         raise HandledError(
-            f"{origin} names {file}, which is no file", "name the JSON key of a service account"
+            "there is AZURE_STORAGE_KEY, but no AZURE_STORAGE_ACCOUNT", "export AZURE_STORAGE_ACCOUNT=..."
         )
+    _check_key(key, "AZURE_STORAGE_KEY")
+    return {name: value for name, value in (("account_str", account), ("account_key", key)) if value}
+
+
+def _check_key(key: Any, origin: str) -> None:
+    """Refuse a key of Azure's that is none: the server would abort."""
+    try:
+        base64.b64decode(str(key or ""), validate=True)
+    except binascii.Error as error:
+        raise HandledError(f"{origin} is no key of a storage account: {error}", "copy it anew") from error
+
+
+def _check_file(file: str, origin: str, mend: str) -> None:
+    if not Path(file).is_file():
+        raise HandledError(f"{origin} names {file}, which is no file", mend)
 
 
 def _check_pair(given: Mapping[str, Any], one: str, other: str, where: str) -> None:

@@ -1,146 +1,296 @@
-"""Repositories that are read through fsspec: its memory file system, and S3 as moto's server speaks it."""
+"""Repositories in buckets: the same findings as on a disk, in few requests, and an end where nothing can be read."""
+
+from __future__ import annotations
 
 import json
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
+import fsspec
 import pytest
 
-from tests.tools.check_repositories.cases import IO
-from triton_backend_sdk.tools.check import repository
-from triton_backend_sdk.tools.check.engine import check
+from tests.s3 import Store, a_store, sign_in
+from tests.tools.check_repositories.cases import IO, TOGETHER
+from triton_backend_sdk.cli import run
+from triton_backend_sdk.tools.check import bucket
+from triton_backend_sdk.tools.check.engine import check, exit_status
+from triton_backend_sdk.tools.check.finding import Finding
+from triton_backend_sdk.tools.check.repository import open_root
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.options import ServerOptions
 
-FILES = {
-    "sound/config.pbtxt": IO,
-    "sound/1/weights": "",
-    "labels/config.pbtxt": 'output { name: "OUT" data_type: TYPE_FP32 dims: 4 label_filename: "labels.txt" }',
-    "labels/1/weights": "",
-    "labels/labels.txt": "a",
-    "gone/config.pbtxt": 'output { name: "OUT" data_type: TYPE_FP32 dims: 4 label_filename: "labels.txt" }',
-    "gone/1/weights": "",
-    "onnx/1/model.onnx": "",
-    "torch/config.pbtxt": 'platform: "pytorch_libtorch"',
-    "torch/1/other.bin": "",
-    "named/config.pbtxt": 'name: "other"\n' + IO,
-    "named/01/weights": "",
-}
+CONFIG = f'backend: "anything"\n{IO}'.encode()
 
 
-def with_backend(text):
-    return text if "platform:" in text else f'backend: "anything"\n{text}'
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
-def texts():
-    for path, text in FILES.items():
-        yield path, (with_backend(text) if path.endswith("config.pbtxt") else text).encode()
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_in(monkeypatch)
 
 
-def found(root):
-    return {
-        (each.model, each.rule, each.place.line) for each in check(ServerOptions(model_repository=[root]))
-    }
+@pytest.fixture(scope="module")
+def models(store: Store) -> str:
+    """Give a root with one sound model."""
+    store.put("sound", [("models/one/config.pbtxt", CONFIG), ("models/one/1/weights", b"x")])
+    return f"s3://{store.address}/sound/models"
 
 
-EXPECTED = {
-    ("gone", "C22", 2),
-    ("torch", "C13", None),
-    ("named", "C05", 2),
-    ("named", "C07", None),
-    ("named", "C08", None),
-}
+def findings(root: str | Path, **flags: bool) -> list[Finding]:
+    return check(ServerOptions(model_repository=[root], **flags))
 
 
-@pytest.fixture
-def memory():
-    pytest.importorskip("upath", reason="pip install universal_pathlib")
-    fsspec = pytest.importorskip("fsspec")
-    system = fsspec.filesystem("memory")
-    for path, text in texts():
-        system.pipe(f"/models/{path}", text)
-    yield system
-    system.rm("/models", recursive=True)
+def only(root: str) -> Finding:
+    [finding] = findings(root)
+    assert (finding.rule, finding.severity, finding.place.path) == ("C01", "error", root)
+    return finding
 
 
-def test_memory(memory):
-    assert found("memory://models") == EXPECTED
+# What is found.
 
 
-def test_nothing_is_mended_in_a_bucket(memory):
-    assert [each.fix for each in check(ServerOptions(model_repository=["memory://models"])) if each.fix] == []
+@pytest.fixture(scope="module")
+def corpus(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Give the cases of all rules on a disk, and in a bucket."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for case in TOGETHER:
+        case.write(folder)
+    return folder, store.upload("corpus", folder)
 
 
-@pytest.fixture
-def s3(monkeypatch):
-    """Give HOST:PORT of a server that speaks S3 and has the bucket."""
-    server = pytest.importorskip("moto.server", reason="pip install 'moto[server]'")
-    pytest.importorskip("s3fs")
-    pytest.importorskip("upath")
-    boto3 = pytest.importorskip("boto3")
-    for name, value in (
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):
-        monkeypatch.setenv(name, value)
-    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    running.start()
-    host, port = running.get_host_and_port()
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
-    client.create_bucket(Bucket="bucket")
-    for path, text in texts():
-        client.put_object(Bucket="bucket", Key=f"models/{path}", Body=text)
-    yield f"{host}:{port}"
-    running.stop()
+@pytest.mark.parametrize("strict", [False, True], ids=["completed", "strict"])
+def test_the_verdict_is_the_same_as_on_a_disk(corpus: tuple[Path, str], strict: bool) -> None:
+    def told(root: str | Path) -> list[tuple[str | int | None, ...]]:
+        found = findings(root, disable_auto_complete_config=strict)
+        assert exit_status(found) == 2
+        return sorted(
+            (
+                *(each.rule, each.severity, str(each.model), each.place.line, each.place.column),
+                *(
+                    str(text).replace(str(root), "ROOT")
+                    for text in (each.place.path, each.message, each.mend)
+                ),
+            )
+            for each in found
+            if each.model != "strategy_absent"  # its config names the folder on the disk
+        )
+
+    on_disk, in_bucket = (told(root) for root in corpus)
+
+    assert len(on_disk) > 150
+    assert in_bucket == on_disk
 
 
-def test_s3_at_its_own_address(s3):
-    assert found(f"s3://{s3}/bucket/models") == EXPECTED
-    assert found(f"s3://http://{s3}/bucket/models/") == EXPECTED
+def test_nothing_is_mended_in_a_bucket(corpus: tuple[Path, str]) -> None:
+    assert [each for each in findings(corpus[0]) if each.fix]
+    assert [each for each in findings(corpus[1]) if each.fix] == []
 
 
-def test_s3_with_the_credentials_of_a_file(s3, tmp_path, monkeypatch):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name)
+def test_one_list_and_a_read_for_each_config(store: Store) -> None:
+    files = [
+        (f"models/model{number}/{name}", content)
+        for number in range(200)
+        for name, content in (("config.pbtxt", CONFIG), ("1/weights", b"x"), ("1/more/of/it", b"x"))
+    ]
+    store.put("many", files)
+    store.requests.clear()
+    began = time.monotonic()
+
+    assert findings(f"s3://{store.address}/many/models") == []
+
+    assert len(store.requests) < 210  # does it answer; its 600 keys; its 200 configs
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    "form", ["s3://{}/sound/models", "s3://http://{}/sound/models/", "s3://{}/sound//models"]
+)
+def test_the_forms_of_an_address(store: Store, models: str, form: str) -> None:
+    root = form.format(store.address)
+    assert findings(root) == []
+    assert str(open_root(root) / "one" / "config.pbtxt") == f"{root.rstrip('/')}/one/config.pbtxt"
+
+
+def test_a_bucket_and_an_empty_folder_of_it(store: Store) -> None:
+    store.put("void")
+    store.put("hollow", [("models/", b"")])
+
+    for root in (f"s3://{store.address}/void", f"s3://{store.address}/hollow/models"):
+        [finding] = findings(root)
+        assert (finding.rule, finding.severity) == ("C01", "warning")
+
+
+def test_names_that_are_patterns(store: Store) -> None:
+    store.put("patterns", [("models/a[1]*?/config.pbtxt", CONFIG), ("models/a[1]*?/1/weights", b"x")])
+    assert findings(f"s3://{store.address}/patterns/models") == []
+
+
+def test_any_file_system_of_fsspec() -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/top/models/one/config.pbtxt", CONFIG)
+    memory.pipe("/top/models/one/1/weights", b"x")
+    try:
+        root = bucket.BucketPath(bucket.Listing(memory, "top/models", "gs://top/models"))
+    finally:
+        memory.rm("/top", recursive=True)
+
+    config = root / "one" / "config.pbtxt"
+    assert [str(each) for each in root.iterdir()] == ["gs://top/models/one"]
+    assert (config.parent, config.name, config.read_bytes()) == (root / "one", "config.pbtxt", CONFIG)
+    assert (config.stat().st_size, config.is_file(), (root / "one" / "1").is_dir()) == (
+        len(CONFIG),
+        True,
+        True,
+    )
+    assert not (root / "two").exists()
+    with pytest.raises(OSError, match="No such file"):
+        (root / "two").read_bytes()
+    with pytest.raises(OSError, match="No such folder"):
+        (root / "two").iterdir()
+
+
+# Credentials.
+
+
+def test_credentials_of_the_environment(store: Store, models: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.closed() as owner:
+        finding = only(models)
+        assert "Access Key Id you provided does not exist" in finding.message
+        assert (
+            finding.mend
+            == "mend the credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        )
+
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", owner["key_id"])
+        assert "signature" in only(models).message
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", owner["secret_key"])
+        assert findings(models) == []
+
+
+def test_credentials_of_a_file_are_all_that_counts(
+    store: Store, models: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "credentials.json"
-    login = {"key_id": "a", "secret_key": "b", "region": "us-east-1"}
-    file.write_text(json.dumps({"s3": {"": {"key_id": "wrong"}, f"s3://{s3}/bucket": login}}))
     monkeypatch.setenv("TRITON_CLOUD_CREDENTIAL_PATH", str(file))
-
-    assert found(f"s3://{s3}/bucket/models") == EXPECTED
-
-
-def test_credentials_that_cannot_be_read(tmp_path, monkeypatch):
-    pytest.importorskip("upath")
-    monkeypatch.setenv("TRITON_CLOUD_CREDENTIAL_PATH", str(tmp_path / "absent"))
-
-    with pytest.raises(HandledError, match="TRITON_CLOUD_CREDENTIAL_PATH names"):
-        check(ServerOptions(model_repository=["s3://bucket/models"]))
+    with store.closed() as owner:
+        wrong = {"key_id": "wrong", "secret_key": "wrong"}
+        file.write_text(json.dumps({"s3": {"": wrong, f"s3://{store.address}/sound": owner}}))
+        assert findings(models) == []
+        file.write_text(json.dumps({"s3": {"": wrong}}))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", owner["key_id"])
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", owner["secret_key"])
+        assert only(models).mend == f"mend the credentials: TRITON_CLOUD_CREDENTIAL_PATH ({file})"
 
 
-def test_s3_without_the_bucket(s3):
-    [finding] = check(ServerOptions(model_repository=[f"s3://{s3}/other/models"]))
+def test_without_credentials_what_is_public_can_be_read(
+    store: Store, models: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
 
-    assert (finding.rule, finding.severity) == ("C01", "error")
+    [finding] = findings(models)
+    assert (finding.model, finding.message) == ("one", "cannot be read: Forbidden")
+    client = store.client()
+    for key in ("models/one/config.pbtxt", "models/one/1/weights"):
+        client.put_object_acl(Bucket="sound", Key=key, ACL="public-read")
+    assert findings(models) == []
 
 
-def test_s3_that_does_not_answer():
-    pytest.importorskip("s3fs")
-    pytest.importorskip("upath")
-
-    [finding] = check(ServerOptions(model_repository=["s3://127.0.0.1:9/bucket/models"]))
-
-    assert finding.rule == "C01"
+def test_credentials_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, models: str) -> None:
+    monkeypatch.setenv("TRITON_CLOUD_CREDENTIAL_PATH", "/nowhere")
+    assert "names /nowhere, which is no file" in only(models).message
 
 
-def test_without_the_packages(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "upath", None)
+# Nothing to read.
+
+
+@pytest.mark.parametrize("place", ["nosuch", "model"])
+def test_no_such_folder(store: Store, models: str, place: str) -> None:
+    finding = only(f"{models}/one/1/weights" if place == "model" else f"{models}/nosuch")
+    assert finding.message == f"the model repository {'is no folder' if place == 'model' else 'is not there'}"
+    assert finding.server_says == "repository path is not a valid directory"
+
+
+def test_no_such_bucket(store: Store) -> None:
+    finding = only(f"s3://{store.address}/nosuch/models")
+    assert finding.message == f"there is no bucket nosuch at http://{store.address}"
+
+
+@pytest.mark.parametrize(
+    ("root", "says"),
+    [
+        ("s3://127.0.0.1:1/bucket/models", "Connection refused"),
+        ("s3://nosuch.invalid:9000/bucket/models", "no answer for s3://nosuch.invalid:9000/bucket/models"),
+        ("s3://10.255.255.1:9000/bucket/models", "no answer for|there is no bucket"),
+        ("gs://bucket/models", "through the proxy 127.0.0.1:1 within 5 s: Connection refused"),
+        ("as://account/container/models", "through the proxy 127.0.0.1:1 within 5 s: Connection refused"),
+        ("ftp://host/models", "no model repository can be at ftp://host/models"),
+    ],
+)
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch, root: str, says: str) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    began = time.monotonic()
+
+    assert any(part in only(root).message for part in says.split("|"))
+    assert time.monotonic() - began < 30
+
+
+def test_a_store_that_takes_calls_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        assert "timed out" in only(f"s3://127.0.0.1:{silent.getsockname()[1]}/bucket/models").message
+        assert time.monotonic() - began < 30
+
+
+def test_a_store_that_falls_silent_later(monkeypatch: pytest.MonkeyPatch, models: str) -> None:
+    monkeypatch.setattr(bucket, "_LIST_S", 0.2)
+    monkeypatch.setattr(bucket, "Listing", lambda *given: time.sleep(3))
+
+    assert only(models).message == f"{models} was not listed within 0.2 s"
+
+
+@pytest.mark.parametrize(
+    ("root", "package", "next_step"),
+    [
+        ("s3://{}/sound/models", "fsspec", "pip install 'triton-backend-sdk[remote]'"),
+        ("s3://{}/sound/models", "s3fs", "pip install 'triton-backend-sdk[remote]'"),
+        ("gs://bucket/models", "gcsfs", "pip install 'triton-backend-sdk[remote]' gcsfs"),
+        ("as://account/box/models", "adlfs", "pip install 'triton-backend-sdk[remote]' adlfs"),
+    ],
+)
+def test_without_the_packages(
+    store: Store,
+    models: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    root: str,
+    package: str,
+    next_step: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(
+        sys.modules["fsspec.registry"]._registry, "s3", raising=False
+    )  # it has found it before
+    monkeypatch.setattr("triton_backend_sdk.tools.remote._ask", lambda *given: None)
+    root = root.format(store.address)
 
     with pytest.raises(HandledError, match="lies in a bucket, which cannot be read here") as caught:
-        check(ServerOptions(model_repository=["s3://bucket/models"]))
+        findings(root)
+    assert caught.value.next_step == next_step
 
-    assert caught.value.next_step == "pip install 'triton-backend-sdk[remote]'"
+    assert run(["check", root]) == 2
+    assert next_step in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(("address", "path"), [("models", "models"), ("/models", "/models")])
-def test_a_folder_is_no_bucket(address, path):
-    assert str(repository.open_root(address)) == path
+def test_a_folder_is_no_bucket(address: str, path: str) -> None:
+    assert str(open_root(address)) == path

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from triton_backend_sdk.tools.check.bucket import MissingPackageError
 from triton_backend_sdk.tools.check.dependents import lost_ensembles
 from triton_backend_sdk.tools.check.finding import Finding, Fix, Place
 from triton_backend_sdk.tools.check.repository import Repository, open_root
@@ -14,7 +15,7 @@ from triton_backend_sdk.tools.check.rules import RULES, Context, Rule
 from triton_backend_sdk.tools.check.schema import server_fields
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
-from triton_backend_sdk.tools.server_options.options import ServerOptions
+from triton_backend_sdk.tools.server_options.options import ServerOptions, is_uri
 
 _FAMILIES = (
     "layout",
@@ -49,13 +50,19 @@ def check(
 
     :param server: the tritonserver that is meant; where none is, nobody looks for backends.
     :param gpus: how many it would see.
-    :raises HandledError: a repository in a bucket cannot be read here.
+    :raises MissingPackageError: a repository in a bucket cannot be read here.
     """
     rules()
     found: list[Finding] = []
     repositories = []
     for root in options.model_repository or ():
-        path = _open(root)
+        try:
+            path = open_root(root, server)
+        except MissingPackageError:
+            raise
+        except HandledError as error:
+            found.append(RULES["C01"].at(Place(str(root)), error.message, mend=error.next_step))
+            continue
         if (fault := _unreadable(root, path)) is not None:
             found.append(fault)
         else:
@@ -121,25 +128,15 @@ def _unreadable(root: Any, path: Any) -> Finding | None:
         if path.is_dir():
             next(iter(path.iterdir()), None)
             return None
-    except Exception as error:  # each kind of store has errors of its own
-        said = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
         return RULES["C01"].at(
-            place, f"the model repository cannot be read: {said}", says="failed to stat file"
+            place, f"the model repository cannot be read: {error.strerror}", says="failed to stat file"
         )
     what = "is no folder" if path.exists() else "is not there"
+    says = None if path.exists() else f"failed to stat file {root}"
     return RULES["C01"].at(
         place,
         f"the model repository {what}",
-        says=None if path.exists() else f"failed to stat file {root}",
+        says="repository path is not a valid directory" if is_uri(root) else says,
         mend="name the folder that holds MODEL/1/",
     )
-
-
-def _open(root: Any) -> Any:
-    try:
-        return open_root(root)
-    except ImportError as error:
-        raise HandledError(
-            f"{root} lies in a bucket, which cannot be read here: {error}",
-            "pip install 'triton-backend-sdk[remote]'",
-        ) from error

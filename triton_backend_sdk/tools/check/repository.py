@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.tools.check.config_file import ConfigFile
+from triton_backend_sdk.tools.installation import ServerInstallation
+from triton_backend_sdk.tools.server_options.options import is_uri
 
 #: Folders of a model that are no versions, however they are called.
 NO_VERSIONS = ("configs", "initial_state", "warmup")
@@ -22,7 +24,7 @@ _NUMBER = re.compile(r"\s*([+-]?\d+)", re.ASCII)
 class ModelDirectory:
     """A folder of a repository: one model.
 
-    :param path: a Path, or what ``universal_pathlib`` gives for a bucket.
+    :param path: a Path, or a BucketPath.
     """
 
     path: Any
@@ -161,14 +163,14 @@ class Repository:
         return has_config or bool(numbered and len(numbered) == len(self.models))
 
 
-def open_root(root: str | Path) -> Any:
-    """Give a root as a path: ``s3://bucket/models`` too, with universal_pathlib and its file system.
+def open_root(root: str | Path, server: ServerInstallation | None = None) -> Any:
+    """Give a root as a path: ``s3://bucket/models`` too, by fsspec.
 
-    :raises ImportError: these are not installed.
+    :param server: the tritonserver that is meant.
+    :raises HandledError: it is in a bucket that cannot be read.
     """
-    text = str(root)
-    if "://" not in text:
-        return Path(text)
-    from triton_backend_sdk.tools.check.bucket import bucket_path  # noqa: PLC0415  only for buckets
+    if not is_uri(root):
+        return Path(root)
+    from triton_backend_sdk.tools.check.bucket import open_bucket  # noqa: PLC0415  only for buckets
 
-    return bucket_path(text)
+    return open_bucket(str(root), server)

@@ -132,7 +132,7 @@ def check_model_py(self: Rule, model: ModelDirectory, context: Context) -> Itera
     for version in model.served:
         name = completed.filename or "model.py"
         path = model.version_path(version) / name
-        if "/" in name or model.version_entries(version).get(name) is not False or path.suffix != ".py":
+        if "/" in name or model.version_entries(version).get(name) is not False or not name.endswith(".py"):
             continue  # C13 speaks of it
         try:
             tree = ast.parse(path.read_bytes(), str(path))
@@ -140,6 +140,9 @@ def check_model_py(self: Rule, model: ModelDirectory, context: Context) -> Itera
             place = Place(str(path), getattr(error, "lineno", None), getattr(error, "offset", None))
             said = getattr(error, "msg", str(error))
             yield self.at(place, f"{name} is no Python: {said}", model=model, says=said)
+            continue
+        except OSError as error:
+            yield self.at(Place(str(path)), f"{name} cannot be read: {error.strerror}", model=model)
             continue
         if not any(_defines(node) for node in tree.body):
             yield self.at(
