@@ -21,7 +21,6 @@ from triton_backend_sdk.runner.http_connections import Connections, Exchange
 from triton_backend_sdk.runner.messages import InputTensor, request_parameters
 from triton_backend_sdk.runner.result import OutputTensor, Result
 from triton_backend_sdk.runner.settings import (
-    check_credentials,
     choose_protocol,
     repositories,
     server_options,
@@ -218,19 +217,6 @@ def test_repositories(tmp_path, monkeypatch):
     assert repositories(["s3://bucket/path", tmp_path]) == ["s3://bucket/path", str(tmp_path)]
     with pytest.raises(ValueError, match="needs a model repository, or a url"):
         repositories([])
-
-
-def test_credentials(tmp_path):
-    (tmp_path / "there").touch()
-    check_credentials("s3://b/p", {})
-    check_credentials("gs://b/p", {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "there")})
-    for root, environ, words in (
-        ("gs://b/p", {"TRITON_CLOUD_CREDENTIAL_PATH": "/nowhere"}, "names /nowhere, which is no file"),
-        ("s3://b/p", {"AWS_SECRET_ACCESS_KEY": "x"}, "AWS_ACCESS_KEY_ID is not"),
-        ("as://a/c", {"AZURE_STORAGE_KEY": "x"}, "AZURE_STORAGE_ACCOUNT is not"),
-    ):
-        with pytest.raises(HandledError, match=words):
-            check_credentials(root, environ)
 
 
 def test_later_options_win():

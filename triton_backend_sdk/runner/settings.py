@@ -10,13 +10,12 @@ from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.server_options.options import ServerOptions, flags
+from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, is_uri
 from triton_backend_sdk.tools.server_options.values import InvalidOptionError
 
 Protocol: TypeAlias = Literal["grpc", "http"]
 Repository: TypeAlias = str | Path | Sequence[str | Path]
 
-_CLOUD = ("s3://", "gs://", "as://")
 _SCHEMES = {"grpc": "grpc", "grpcs": "grpc", "http": "http", "https": "http"}
 #: What belongs to the Runner itself; the values say what to write instead.
 _OURS = {
@@ -61,58 +60,19 @@ def repositories(given: Repository) -> list[str]:
     several = [given] if isinstance(given, (str, Path)) else list(given)
     if not several:
         raise ValueError("a Runner needs a model repository, or a url")
-    return [
-        str(each) if str(each).startswith(_CLOUD) else str(Path(each).expanduser().absolute())
-        for each in several
-    ]
+    return [str(each) if is_uri(each) else str(Path(each).expanduser().absolute()) for each in several]
 
 
-def check_repositories(roots: Sequence[str]) -> None:
-    """Look whether the roots are there, before a server does.
+def check_folders(roots: Sequence[str]) -> None:
+    """Look whether the roots that are folders are there, before a server does.
 
-    :raises HandledError: a folder is missing, or nobody gave credentials for a bucket.
+    :raises HandledError: one is not.
     """
     for root in roots:
-        if root.startswith(_CLOUD):
-            check_credentials(root)
-        elif not Path(root).is_dir():
+        if not is_uri(root) and not Path(root).is_dir():
             raise HandledError(
                 f"there is no model repository {root}", "the path of a folder of models was expected"
             )
-
-
-def check_credentials(root: str, environ: Mapping[str, str] | None = None) -> None:
-    """Look whether a bucket's credentials are given whole; whether they are right only the server sees.
-
-    None at all is no fault: a bucket may be public, and a machine of the cloud has its own.
-
-    :raises HandledError: half of them, or a file that is not there.
-    """
-    environ = os.environ if environ is None else environ
-    for name in _CREDENTIAL_FILES[root.partition("://")[0]]:
-        if environ.get(name) and not Path(environ[name]).is_file():
-            raise HandledError(
-                f"{root}: {name} names {environ[name]}, which is no file", f"mend or unset {name}"
-            )
-    for one, other in _CREDENTIAL_PAIRS.get(root.partition("://")[0], ()):
-        if environ.get(one) and not environ.get(other):
-            raise HandledError(
-                f"{root}: {one} is set, and {other} is not", f"set {other} too, or unset {one}"
-            )
-
-
-_CREDENTIAL_FILES = {
-    "s3": ("TRITON_CLOUD_CREDENTIAL_PATH", "AWS_WEB_IDENTITY_TOKEN_FILE"),
-    "gs": ("TRITON_CLOUD_CREDENTIAL_PATH", "GOOGLE_APPLICATION_CREDENTIALS"),
-    "as": ("TRITON_CLOUD_CREDENTIAL_PATH",),
-}
-_CREDENTIAL_PAIRS = {
-    "s3": (
-        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-        ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
-    ),
-    "as": (("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT"),),
-}
 
 
 def server_options(

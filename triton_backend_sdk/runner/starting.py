@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from triton_backend_sdk.runner.errors import NotSupportedError, start_error
 from triton_backend_sdk.runner.lifecycle import Process
-from triton_backend_sdk.runner.settings import check_repositories, with_our_defaults
+from triton_backend_sdk.runner.settings import check_folders, with_our_defaults
 from triton_backend_sdk.runner.supervised import Restart, Supervised
 from triton_backend_sdk.runner.transport import Transport
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.remote import check_root
 from triton_backend_sdk.tools.server import TritonServer, find_server
-from triton_backend_sdk.tools.server_options.options import ServerOptions
+from triton_backend_sdk.tools.server_options.options import ServerOptions, is_uri
 from triton_backend_sdk.tools.server_options.probe import known_flags
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def supervised(
 
 
 def _server(plan: Plan) -> TritonServer:
-    check_repositories(plan.roots)
+    check_folders(plan.roots)
     installation = find_server(Path(plan.server) if plan.server is not None else None)
     known = known_flags(installation.binary)
     options = with_our_defaults(
@@ -91,8 +92,11 @@ def _core(plan: Plan) -> TritonCore:
 
     options = plan.options
     try:
-        check_repositories(plan.roots)
-        backends = options.backend_directory or find_server().backends
+        check_folders(plan.roots)
+        server = find_server()
+        for root in filter(is_uri, plan.roots):
+            check_root(root, server)
+        backends = options.backend_directory or server.backends
     except HandledError as error:
         raise start_error(error) from error
     if backends is None:
