@@ -15,6 +15,7 @@ from triton_backend_sdk.runner.settings import server_options
 from triton_backend_sdk.tools import bento
 from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.server_options.options import is_uri
 
 
 @click.group(
@@ -38,11 +39,12 @@ Examples:
   tbsdk bento export model_repository && bentoml serve
   tbsdk bento export model_repository --release 26.05 -o bento
   tbsdk bento export model_repository --base registry.example/my-triton:1
+  tbsdk bento export s3://bucket/models -o bento
 """
 )
-@click.argument("repository", type=click.Path(path_type=Path))
+@click.argument("repository")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to.  [default: beside REPOSITORY]"
+    "-o", "--output", type=click.Path(path_type=Path), help="Where to.  [default: beside REPOSITORY, or here]"
 )
 @click.option("--name", help="The service's name.  [default: that of the folder above REPOSITORY]")
 @click.option(
@@ -55,22 +57,24 @@ Examples:
 @click.option("--base", metavar="IMAGE", help="The image that carries tritonserver, instead of NVIDIA's.")
 @click.option("--force", is_flag=True, help="Overwrite service.py and bentofile.yaml.")
 def export(
-    *, repository: Path, output: Path | None, name: str | None, release: str, base: str | None, force: bool
+    *, repository: str, output: Path | None, name: str | None, release: str, base: str | None, force: bool
 ) -> None:
     """Write service.py and bentofile.yaml for a model repository.
 
     Each model that has a config.pbtxt gets an endpoint with its inputs; `infer` asks any model. With -o the
-    repository is copied into that folder, as BentoML packs nothing from elsewhere.
+    repository is copied into that folder, as BentoML packs nothing from elsewhere; one in a bucket stays
+    there.
     """
     found = bento.export(repository, name=name, release=release, image=base)
-    folder = repository.resolve().parent if output is None else output
+    local = None if is_uri(repository) else Path(repository).resolve()
+    folder = output or (local.parent if local else Path())
     files = {folder / "service.py": found.service, folder / "bentofile.yaml": found.bentofile}
     present = [file for file in files if file.exists()]
     if present and not force:
         raise HandledError(f"{present[0]} is there already", "add --force to overwrite it")
     folder.mkdir(parents=True, exist_ok=True)
-    if output is not None and repository.resolve().parent != output.resolve():
-        shutil.copytree(repository, output / repository.name, dirs_exist_ok=force)
+    if local and local.parent != folder.resolve():
+        shutil.copytree(local, folder / local.name, dirs_exist_ok=force)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
         console.say(f"wrote {file}")

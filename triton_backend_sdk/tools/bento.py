@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.tools.check.repository import open_root
 from triton_backend_sdk.tools.config_text import parse_config
 from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION, Image
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.remote import parse
 
 #: Longer signatures get a line per argument.
 _LONG = 70
@@ -25,8 +27,7 @@ _HEAD = '''"""Serves the models in {folder}; `tbsdk bento export` wrote it, and 
 import json
 import os
 from collections.abc import AsyncGenerator
-from pathlib import Path
-from typing import Annotated, Any
+{path_import}from typing import Annotated, Any
 
 import bentoml
 import numpy as np
@@ -34,7 +35,7 @@ from bentoml.validators import DType
 
 from triton_backend_sdk.runner import Result, Runner
 
-REPOSITORY = Path(__file__).parent / {folder_text}
+REPOSITORY = {repository}
 
 
 def lists(result: Result) -> dict[str, Any]:
@@ -93,8 +94,7 @@ _BENTOFILE = """# Written by `tbsdk bento export`; next: bentoml build, bentoml 
 service: "service:{cls}"
 include:
   - "service.py"
-  - "{folder}/"
-python:
+{folder}python:
   packages:
     - "triton-backend-sdk[client]"
     - "numpy"
@@ -113,20 +113,27 @@ class Export:
 
 
 def export(
-    repository: Path, *, name: str | None = None, release: str = DEFAULT_VERSION, image: str | None = None
+    repository: Path | str,
+    *,
+    name: str | None = None,
+    release: str = DEFAULT_VERSION,
+    image: str | None = None,
 ) -> Export:
     """Write a service with an endpoint for each model that has a config.pbtxt, and one for any model.
 
-    :param name: of the service; that of the folder above the repository if not given.
+    :param repository: a folder, or the address of a bucket.
+    :param name: of the service; that of the folder above the repository, or the bucket, if not given.
     :param release: of NVIDIA's container image.
     :param image: the base image, instead of NVIDIA's.
     :raises HandledError: the repository is not there, a config cannot be read, or there is no such release.
     """
-    if not repository.is_dir():
+    root = open_root(repository)
+    if not root.is_dir():
         raise HandledError(f"there is no model repository {repository}", "tbsdk bento export path/to/models")
-    name = (
-        name or re.sub(r"[^a-z0-9_]+", "_", repository.resolve().parent.name.lower()).strip("_") or "triton"
-    )
+    local = isinstance(root, Path)
+    root = root.resolve() if local else root
+    above = root.parent.name if local else parse(str(repository)).bucket
+    name = name or re.sub(r"[^a-z0-9_]+", "_", above.lower()).strip("_") or "triton"
     if not re.fullmatch(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?", name):
         raise HandledError(
             f"{name!r} cannot name a Bento: lower-case letters, digits, _, . and - were expected"
@@ -135,25 +142,29 @@ def export(
     cls = "".join(part.capitalize() for part in re.split(r"[^a-z0-9]+", name)) or "Triton"
     cls = cls if cls[0].isalpha() else f"Triton{cls}"
     head = _HEAD.format(
-        folder=repository.name, folder_text=_text(repository.name), name_text=_text(name), cls=cls
+        folder=root.name if local else root,
+        repository=f"Path(__file__).parent / {_text(root.name)}" if local else _text(str(root)),
+        path_import="from pathlib import Path\n" if local else "",
+        name_text=_text(name),
+        cls=cls,
     )
-    methods = _methods(repository)
+    folder = f'  - "{root.name}/"\n' if local else ""
     return Export(
-        head + "".join(methods),
+        head + "".join(_methods(root)),
         _BENTOFILE.format(
-            name=name, cls=cls, folder=repository.name, release=release, python=base.python, image=base.server
+            name=name, cls=cls, folder=folder, release=release, python=base.python, image=base.server
         ),
     )
 
 
-def _methods(repository: Path) -> Iterator[str]:
+def _methods(root: Any) -> Iterator[str]:
     used = set(_TAKEN)
-    for folder in sorted(repository.iterdir()):
+    for folder in sorted(root.iterdir(), key=lambda each: str(each.name)):
         config = folder / "config.pbtxt"
         if not config.is_file():
             continue
         try:
-            fields = parse_config(config.read_text(encoding="utf-8"))
+            fields = parse_config(config.read_bytes().decode())
         except ValueError as error:
             raise HandledError(f"{config}: {error}", "tbsdk check tells more") from error
         inputs = _several(fields.get("input"))
