@@ -1,9 +1,14 @@
-"""A model repository in a bucket: moto speaks S3, the real server reads it, and so does `tbsdk check`."""
+"""Model repositories in a bucket: moto speaks S3, and the real server, its launchers and `tbsdk check` read it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -11,124 +16,261 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_echo_project
 from tests.integration.test_explain import log_of
+from tests.s3 import Store, a_store, sign_in
+from tests.tools.check_repositories.cases import TOGETHER
 from triton_backend_sdk.cli import run
-from triton_backend_sdk.tools.compat import build_compat
+from triton_backend_sdk.runner import Runner, StartError
+from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.check.engine import check
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import find_server
-from triton_backend_sdk.tools.ports import choose_ports
-from triton_backend_sdk.tools.process import BoundProcess
-from triton_backend_sdk.tools.remote import check_root
+from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server_options.options import ServerOptions
 
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "mine",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+#: A server takes a second or two; waiting for one that nobody bounds takes minutes.
+SECONDS = 40
+CONFIG = """
+    max_batch_size: 8
+    input [{ name: "IN" data_type: TYPE_FP32 dims: [ -1 ] }]
+    output [{ name: "OUT" data_type: TYPE_FP32 dims: [ -1 ] }]
+"""
+ROWS = {"inputs": [{"name": "IN", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Give HOST:PORT of an S3."""
-    moto = pytest.importorskip("moto.server", reason="pip install 'moto[server]' s3fs universal_pathlib")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"{host}:{port}"
-    server.stop()
+def store() -> Iterator[Store]:
+    with a_store() as store:
+        yield store
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
+    sign_in(monkeypatch)
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
 
 
-def upload(address: str, bucket: str, folder: Path) -> None:
-    import boto3
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a project whose backend is built, with no models on this machine."""
+    root = tmp_path_factory.mktemp("remote") / "project"
+    made = write_echo_project(root, {"rows": CONFIG})
+    build_backend(made, root / "backends")
+    return root
 
-    client = boto3.client("s3", endpoint_url=f"http://{address}")
-    client.create_bucket(Bucket=bucket)
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            client.put_object(Bucket=bucket, Key=f"models/{file.relative_to(folder)}", Body=file.read_bytes())
+
+@pytest.fixture(scope="module")
+def backends(project: Path) -> Path:
+    return project / "backends"
 
 
-def served(root: str, backends: Path) -> list[float]:
-    """Start the server on a root and ask the model `doubled`."""
-    ports = choose_ports(dict.fromkeys(("http", "grpc", "metrics"), None))
-    flags = [
-        f"--{name}-{part}" for name, port in ports.items() for part in (f"port={port}", "address=127.0.0.1")
-    ]
-    argv = [find_server().binary, f"--model-repository={root}", f"--backend-directory={backends}", *flags]
-    process = BoundProcess([str(each) for each in argv], env=dict(os.environ))
+@pytest.fixture(scope="module")
+def root(store: Store, project: Path) -> str:
+    """Give s3:// of a bucket with the project's model."""
+    return store.upload("echo", project / "model_repository")
+
+
+def ask(url: str) -> list[float]:
+    request = urllib.request.Request(f"{url}/v2/models/rows/infer", json.dumps(ROWS).encode())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        data: list[float] = json.load(answer)["outputs"][0]["data"]
+        return data
+
+
+# It works.
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"], ids=["plain", "http"])
+def test_the_server_answers_from_a_bucket(root: str, backends: Path, scheme: str) -> None:
+    root = root.replace("s3://", f"s3://{scheme}")
+    assert (
+        check(ServerOptions(model_repository=[root], backend_directory=backends), server=find_server()) == []
+    )
+    with TritonServer(root, backend_directory=backends) as server:
+        assert [(model.name, model.state) for model in server.models()] == [("rows", "READY")]
+        assert ask(f"http://{server.http_url}") == [1, 2]
+
+
+def test_the_server_takes_the_credentials_of_a_file(
+    store: Store, root: str, backends: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "credentials.json"
+    with store.closed() as owner:
+        file.write_text(json.dumps({"s3": {"": {"key_id": "x", "secret_key": "y"}, root: owner}}))
+        env = {"TRITON_CLOUD_CREDENTIAL_PATH": str(file)}
+        with TritonServer(root, backend_directory=backends, env=env) as server:
+            assert ask(f"http://{server.http_url}") == [1, 2]
+
+
+def test_tbsdk_serve_answers_from_a_bucket(root: str, backends: Path) -> None:
+    """With the backends of one folder, and nothing to build."""
+    source = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "triton_backend_sdk",
+            "serve",
+            root,
+            f"--backend-directory={backends}",
+            "--plain",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(source)},
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            said = ""
+            for line in process.stdout:
+                said += line
+                if match := re.search(r"http +(http://\S+)", line):
+                    assert ask(match[1]) == [1, 2]
+                    break
+            else:
+                pytest.fail(said)
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", ["server", "in process"])
+def test_a_runner_calls_models_of_a_bucket(root: str, backends: Path, how: str) -> None:
+    with Runner(root, backend_directory=backends, in_process=how == "in process") as runner:
+        assert runner.rows.run([[1, 2]], cast="same_kind")["OUT"].tolist() == [[1, 2]]
+
+
+def test_a_bento_of_a_bucket(root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bento", "export", root, "-o", str(tmp_path)]) == 0
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bentofile.yaml", "service.py"]
+    service = (tmp_path / "service.py").read_text()
+    assert f'\nREPOSITORY = "{root}"\n' in service
+    assert "async def rows(self, IN:" in service
+    assert '@bentoml.service(name="echo"' in service
+    assert "Path" not in service
+    assert 'include:\n  - "service.py"\npython:' in (tmp_path / "bentofile.yaml").read_text()
+
+
+# It does not.
+
+
+def test_check_the_server_and_explain_agree(store: Store, backends: Path, tmp_path: Path) -> None:
+    """On sound and broken models; there are more in the tests of check, without a server."""
+    cases = [case for case in TOGETHER if not case.beside][::12]
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for case in cases:
+        case.write(folder)
+    root = store.upload("mixed", folder)
+    options = ServerOptions(model_repository=[root], backend_directory=backends, exit_on_error=False)
+    findings = {each.model for each in check(options, server=find_server()) if each.severity == "error"}
+
+    server = TritonServer((), options)
+    server.start()
     try:
-        url = f"http://127.0.0.1:{ports['http']}/v2"
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{url}/health/ready", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, process.lines()
-                assert time.monotonic() < deadline, process.lines()
-                time.sleep(0.05)
-        tensor = {"name": "INPUT", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
-        request = urllib.request.Request(
-            f"{url}/models/doubled/infer", json.dumps({"inputs": [tensor]}).encode()
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            data: list[float] = json.load(answer)["outputs"][0]["data"]
-            return data
+        ready = {model.name for model in server.wait_ready(100) if model.state == "READY"}
     finally:
-        process.stop(30)
+        server.kill()
+
+    names = {case.name for case in cases}
+    assert len(cases) > 15
+    assert (names - findings, names & findings) == (ready, names - ready)
 
 
-@pytest.mark.usefixtures("environment")
-def test_a_repository_in_s3_is_checked_and_served(address, tmp_path, capsys):
-    run(["new", "doubled", "--framework", "python", "--into", str(tmp_path / "models")])
-    upload(address, "sound", tmp_path / "models")
-    build_compat(tmp_path / "backends", find_server().backends)
-    capsys.readouterr()
-
-    for root in (f"s3://{address}/sound/models", f"s3://http://{address}/sound/models"):
-        assert check_root(root, find_server()).bucket == "sound"
-        assert run(["check", root]) == 0, capsys.readouterr().out
-        assert served(root, tmp_path / "backends") == [2, 4, 6, 8]
+@pytest.mark.parametrize("place", ["echo/nosuch", "echo/models/rows/config.pbtxt"])
+def test_no_such_folder(store: Store, root: str, place: str) -> None:
+    with pytest.raises(HandledError, match="repository path is not a valid directory") as caught:
+        TritonServer(f"s3://{store.address}/{place}").__enter__()
+    assert (
+        caught.value.next_step
+        == "tbsdk check s3://... reads the bucket with the same credentials, and says more"
+    )
 
 
-@pytest.mark.usefixtures("environment")
-def test_a_broken_repository_in_s3_fails_in_both(address, tmp_path, capsys):
-    run(["new", "image", "--framework", "onnx", "--into", str(tmp_path / "models")])
-    config = tmp_path / "models" / "image" / "config.pbtxt"
-    config.write_text(config.read_text() + 'name: "other"\n')
-    upload(address, "broken", tmp_path / "models")
-    root = f"s3://{address}/broken/models"
-    capsys.readouterr()
+def test_an_empty_folder_is_a_repository(store: Store) -> None:
+    store.put("hollow", [("models/", b"")])
+    with TritonServer(f"s3://{store.address}/hollow/models") as server:
+        assert server.models() == []
 
-    assert run(["check", root, "--no-server", "--json"]) == 2
-    assert "C05" in {each["rule"] for each in json.loads(capsys.readouterr().out)}
 
-    assert run(["explain", str(log_of(tmp_path, [f"--model-repository={root}"])), "--json"]) == 1
+def test_wrong_credentials(
+    store: Store, root: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store.closed():
+        with pytest.raises(HandledError, match="Check account credentials") as caught:
+            TritonServer(root).__enter__()
+        log = log_of(tmp_path, [f"--model-repository={root}"])
+    assert (
+        caught.value.next_step
+        == "tbsdk check s3://... reads the bucket with the same credentials, and says more"
+    )
+    run(["explain", str(log), "--json"])
     found = json.loads(capsys.readouterr().out)["findings"]
-    assert [each["rule"] for each in found if each["severity"] == "error"] == ["C05"]
+    assert [each["id"] for each in found if each["severity"] == "error"] == ["cloud-credentials"]
 
 
-@pytest.mark.usefixtures("environment")
-def test_no_such_bucket(address, tmp_path, capsys):
-    root = f"s3://{address}/nowhere/models"
+@pytest.mark.parametrize(
+    ("root", "says"),
+    [
+        ("s3://127.0.0.1:1/bucket/models", "Connection refused"),
+        ("s3://https://127.0.0.1:1/bucket/models", "Connection refused"),
+        ("s3://nosuch.invalid:9000/bucket/models", "no answer for s3://nosuch.invalid:9000/bucket/models"),
+        ("s3://10.255.255.1:9000/bucket/models", "no answer for|there is no bucket"),
+        ("gs://bucket/models", "through the proxy 127.0.0.1:1"),
+        ("as://account/container/models", "through the proxy 127.0.0.1:1"),
+        ("as://account/container", "AZURE_STORAGE_KEY is no key"),
+    ],
+)
+def test_nobody_there(monkeypatch: pytest.MonkeyPatch, root: str, says: str) -> None:
+    """Nothing is started: for minutes it would wait, or it would abort."""
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    if "key" in says:
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "account")
+        monkeypatch.setenv("AZURE_STORAGE_KEY", "no key")
+    began = time.monotonic()
+
+    server = TritonServer(root)
+    with pytest.raises(HandledError, match=says):
+        server.start()
+    for in_process in (False, True):
+        with pytest.raises(StartError, match=says):
+            Runner(root, in_process=in_process).start()
+
+    assert server.log_lines() == []
+    assert time.monotonic() - began < SECONDS
+
+
+def test_a_store_that_takes_calls_and_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(HandledError, match="within 5 s: timed out"):
+            run(["serve", f"s3://127.0.0.1:{silent.getsockname()[1]}/bucket/models", "--plain"])
+        assert time.monotonic() - began < SECONDS
+
+
+def test_no_such_bucket(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = f"s3://{store.address}/nowhere/models"
 
     with pytest.raises(HandledError, match="there is no bucket nowhere"):
-        check_root(root, find_server())
+        TritonServer(root).start()
 
     run(["explain", str(log_of(tmp_path, [f"--model-repository={root}"])), "--json"])
     found = json.loads(capsys.readouterr().out)["findings"]
     assert [each["id"] for each in found if each["severity"] == "error"] == ["cloud-credentials"]
 
 
-@pytest.mark.usefixtures("environment")
-def test_a_bucket_that_does_not_answer_leaves_a_log_that_says_so(tmp_path, capsys):
+def test_a_bucket_that_does_not_answer_leaves_a_log_that_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What the server does without the look before: nothing, for a long time."""
     log = log_of(tmp_path, ["--model-repository=s3://127.0.0.1:1/bucket/models"], seconds=4)
 

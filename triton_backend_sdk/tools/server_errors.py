@@ -13,6 +13,8 @@ from triton_backend_sdk.tools.errors import HandledError
 #: `creating server: Internal - failed to load all models`
 _REASON = re.compile(r"^(?:.*?: )?(?P<code>[A-Z][A-Za-z ]+) - (?P<text>.*)$", re.DOTALL)
 _LOAD = re.compile(r"^failed to load '(?P<name>.+?)' version (?P<version>-?\d+): (?P<reason>.*)$", re.DOTALL)
+#: What is said of a repository in a cloud; of a folder it is found out before a start.
+_BUCKET = re.compile(r"filesystem client|repository path is not a valid directory")
 _POLL = re.compile(
     r"^(?:Poll failed for model directory|failed to poll model) '(?P<name>.+?)': (?P<reason>.*)$", re.DOTALL
 )
@@ -63,6 +65,8 @@ def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
         return StartError(message, next_step(lines), returncode=returncode, log=lines, told=lines[-10:])
     failures = server_log.model_failures(lines)
     step = "tbsdk serve --help tells its options"
+    if _BUCKET.search(reason):
+        step = "tbsdk check s3://... reads the bucket with the same credentials, and says more"
     if failures:
         step = "mend the model; --exit-on-error=false lets the server live with the others"
     message = f"tritonserver did not start: {reason}"
