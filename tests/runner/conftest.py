@@ -86,7 +86,7 @@ def write_repository(root: Path) -> Path:
         return {f"{prefix}{at}": ("FP32", [size]) for at in range(2)}
 
     model("rows", batch=8)
-    for name in ("flat", "counted"):
+    for name in ("flat", "counted", "changing"):
         model(name)
     model("pair", pair("IN"), pair("OUT"))
     model("texts", {"IN": ("BYTES", [1])}, {"OUT": ("BYTES", [1])}, batch=8)

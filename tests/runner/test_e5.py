@@ -297,15 +297,20 @@ def test_e5_05_metadata_is_asked_for_once_until_a_model_changes(runner, monkeypa
     assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
 
 
-def test_e5_05_a_model_that_somebody_else_changed(started, over_http):
-    config = started.get_model_config("flat")
-    assert over_http.flat.run(ROW)["OUT"].dtype == np.float32
-    config["input"][0]["data_type"] = config["output"][0]["data_type"] = "TYPE_FP64"
+@pytest.mark.parametrize("known", ["before it is sent", "from the server"])
+def test_e5_05_a_model_that_somebody_else_changed(started, over_http, known):
+    config = started.get_model_config("changing")
+    model = over_http.changing
+    assert model.run(ROW)["OUT"].dtype == np.float32
+    changed = json.loads(json.dumps(config).replace("TYPE_FP32", "TYPE_FP64"))
     try:
-        started.load_model("flat", config)
-        assert over_http.flat.run(ROW.astype(np.float64))["OUT"].dtype == np.float64
+        started.load_model("changing", changed)
+        row = ROW.astype(np.float64) if known == "before it is sent" else ROW
+        assert model.run(row)["OUT"].dtype == np.float64
+        started.load_model("changing", config)
+        assert asyncio.run(model.async_run(ROW))["OUT"].dtype == np.float32
     finally:
-        started.load_model("flat")
+        started.load_model("changing", config)
 
 
 # 6. Sync from any thread, async from any loop; streams; one class of results.

@@ -15,10 +15,11 @@ import pytest
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.errors import NotFoundError, UnavailableError, UnsupportedError
 from triton_backend_sdk.runner import ServerEndedError, ServerLostError, errors, metrics
+from triton_backend_sdk.runner.arguments import request_parameters
 from triton_backend_sdk.runner.arrays import as_array
 from triton_backend_sdk.runner.binding import Signature
 from triton_backend_sdk.runner.http_connections import Connections, Exchange
-from triton_backend_sdk.runner.messages import InputTensor, request_parameters
+from triton_backend_sdk.runner.messages import InputTensor
 from triton_backend_sdk.runner.result import OutputTensor, Result
 from triton_backend_sdk.runner.settings import (
     choose_protocol,

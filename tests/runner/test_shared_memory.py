@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,7 @@ def shared(remote):
 
 
 def files():
-    return sorted(path.name for path in Path("/dev/shm").glob(f"tbsdk-{os.getpid()}-*"))
+    return sorted(path.name for path in Path("/dev/shm").glob(f"{regions.PREFIX}{os.getpid()}-*"))
 
 
 def names(runner):
@@ -150,3 +153,53 @@ def test_a_pool_uses_regions_again_by_size():
     assert told == []
     pool.give_back(late)
     assert files() == []
+
+
+def test_room_that_is_short_is_found_among_idle_regions(monkeypatch):
+    told, room = [], [3 << 20]
+    pool = Pool(lambda region: told.append(region.name), lambda region: told.remove(region.name))
+    real = regions.os.posix_fallocate
+
+    def allocate(descriptor, offset, size):
+        if size + len(told) * (1 << 20) > room[0]:
+            raise OSError(28, "No space left on device")
+        real(descriptor, offset, size)
+
+    monkeypatch.setattr(regions.os, "posix_fallocate", allocate)
+    one, two = pool.take(1 << 20), pool.take(1 << 20)
+    pool.give_back(one)
+    pool.give_back(two)
+    assert pool.take((1 << 20) + 1).size < 5 << 18  # a quarter more at most
+    assert pool.take(2 << 20).size == 2 << 20
+    pool.close()
+    assert (told, files()) == ([], [])
+
+
+def test_what_a_killed_process_left_is_swept(started):
+    program = f"""
+    import os, signal
+    import numpy as np
+    from triton_backend_sdk.runner import Runner
+    runner = Runner(url={started.url!r}, shared_memory=True)
+    for _ in range(2):
+        runner.flat.run(np.zeros(1 << 16, np.float32))
+    print(os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    left = f"{regions.PREFIX}{int(done.stdout)}-"
+    assert [name for name in names(started) if name.startswith(left)]
+    alive = Runner(url=started.url, shared_memory=True)
+    try:
+        for _ in range(2):
+            alive.flat.run(LARGE)
+        assert not [name for name in names(started) if name.startswith(left)]
+        assert not list(Path("/dev/shm").glob(f"{left}*"))
+        other = Runner(url=started.url, shared_memory=True)
+        other.flat.run(LARGE)
+        other.close()
+        assert len(names(started)) == len(files()) == 2  # what a living one has stays
+        np.testing.assert_array_equal(alive.flat.run(LARGE)["OUT"], LARGE)
+    finally:
+        alive.close()

@@ -111,23 +111,30 @@ def _out_of_range(array: npt.NDArray[Any], found: npt.NDArray[Any], target: np.d
 
 
 def _texts(value: Any) -> npt.NDArray[Any]:
-    if isinstance(value, np.ndarray) and value.dtype.kind in "SU":
-        return value  # the wire's encoder takes them
+    if isinstance(value, np.ndarray) and value.dtype.kind == "S":
+        return value  # the wire's encoder takes it
     if isinstance(value, (str, bytes, bytearray, memoryview)):
         array = np.empty((), object)
         array[()] = value if isinstance(value, (str, bytes)) else bytes(value)
-        return array
-    try:
-        array = np.array(value, object)
-    except ValueError:
-        raise ValueError("rows of different lengths") from None
-    if array.dtype.kind in "SU":
-        return array
+    else:
+        try:
+            array = np.array(value, object)
+        except ValueError:
+            raise ValueError("rows of different lengths") from None
     for item in array.ravel().tolist():
-        if not isinstance(item, (str, bytes)):
+        if isinstance(item, str):
+            _check_text(item)
+        elif not isinstance(item, bytes):
             given = type(item).__name__
             raise TypeError(f"got an element of type {given}, the model wants str or bytes (BYTES)")
     return array
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the text {text!r} cannot be UTF-8 ({error.reason}): give bytes") from None
 
 
 def _what(array: npt.NDArray[Any]) -> str:

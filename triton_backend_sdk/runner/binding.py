@@ -37,7 +37,8 @@ class Signature:
             f"{spec.name}: {spec}{' = None' if spec.optional else ''}" for spec in self.model.inputs
         )
         made = ", ".join(f"{spec.name}: {spec}" for spec in self.model.outputs)
-        return f"{self.model.name}({given}) -> {made or 'nothing'}"
+        often = ", any number of times" if self.model.decoupled else ""
+        return f"{self.model.name}({given}) -> {made or 'nothing'}{often}"
 
     def __repr__(self) -> str:
         return f"<Signature {self}>"

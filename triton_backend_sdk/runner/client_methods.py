@@ -9,13 +9,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from triton_backend_sdk.runner.messages import (
-    InferRequest,
+from triton_backend_sdk.runner.arguments import (
     Parameter,
-    input_tensors,
-    output_wishes,
+    as_headers,
+    as_name,
+    as_request_id,
+    as_timeout,
+    as_version,
     request_parameters,
 )
+from triton_backend_sdk.runner.messages import InferRequest, input_tensors, output_wishes
 from triton_backend_sdk.runner.transport import Operation
 
 if TYPE_CHECKING:
@@ -169,15 +172,15 @@ class ClientMethods(ABC):
         """
         said = request_parameters(sequence_id, sequence_start, sequence_end, priority, timeout, parameters)
         request = InferRequest(
-            model_name,
+            as_name(model_name),
             input_tensors(inputs),
-            str(model_version),
+            as_version(model_version),
             output_wishes(outputs),
-            request_id,
+            as_request_id(request_id),
             said,
-            headers,
+            as_headers(headers) if headers is not None else None,
             query_params,
-            client_timeout,
+            as_timeout(client_timeout),
             (request_compression_algorithm or compression_algorithm, response_compression_algorithm),
         )
         return self._infer(request)
@@ -191,12 +194,21 @@ def operation(name: str, tail: Tail, arguments: Mapping[str, Any]) -> Operation:
     unknown = set(tail) - {"headers", "client_timeout", "query_params", "as_json"}
     if unknown:
         raise TypeError(f"{name}() got an unexpected keyword argument {sorted(unknown)[0]!r}")
+    given = dict(arguments)
+    if given.get("model_name"):
+        given["model_name"] = as_name(given["model_name"])
+    if "model_version" in given:
+        given["model_version"] = as_version(given["model_version"])
+    for path, content in (given.get("files") or {}).items():
+        if not isinstance(content, bytes):
+            raise TypeError(f"files: the content of {path!r} is bytes, not {type(content).__name__}")
+    headers = tail.get("headers")
     return Operation(
         name,
-        arguments,
-        tail.get("headers"),
+        given,
+        as_headers(headers) if headers is not None else None,
         tail.get("query_params"),
-        tail.get("client_timeout"),
+        as_timeout(tail.get("client_timeout")),
         tail.get("as_json", True) is not False,
     )
 

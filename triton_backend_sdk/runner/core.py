@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from triton_backend_sdk.errors import CancelledError, NotFoundError
+from triton_backend_sdk.runner.arguments import as_headers, as_timeout
 from triton_backend_sdk.runner.arrays import CASTS, Cast
 from triton_backend_sdk.runner.binding import BATCHES, Batch, Signature
 from triton_backend_sdk.runner.errors import ServerLostError
@@ -24,6 +27,7 @@ _CHANGES = ("load_model", "unload_model")
 _TELLING = (ServerLostError, NotFoundError, CancelledError)
 #: Streams of coroutines that can be under way at once; more wait.
 _THREADS = 64
+Asked = TypeVar("Asked", Operation, InferRequest)
 
 
 class RunnerCore:
@@ -45,13 +49,27 @@ class RunnerCore:
         self.backing = backing
         self.cast = cast
         self.batch = batch
-        self.headers = dict(headers) if headers else None
-        self.client_timeout = client_timeout
+        self.headers = as_headers(headers) if headers else None
+        self.client_timeout = as_timeout(client_timeout)
         self._signatures: dict[tuple[str, str], Signature] = {}
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         # Models keep this object alive, not the Runner: `Runner(...).add.run(x)` is fine.
         self._finalizer = weakref.finalize(self, backing.close)
+        _living.add(self)
+
+    def forked(self) -> None:
+        """Start anew in a child process, and leave the parent what is the parent's."""
+        self._finalizer.detach()
+        self._of_parent, self.backing = (
+            self.backing,
+            self.backing.forked(),
+        )  # kept: its end would be the parent's
+        self._finalizer = weakref.finalize(self, self.backing.close)
+        self._lock, self._executor = threading.Lock(), None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Runner cannot be pickled: make one in the other process, with url=runner.url")
 
     # -- signatures --
 
@@ -90,6 +108,15 @@ class RunnerCore:
         return found
 
     # -- calls --
+
+    def completed(self, asked: Asked) -> Asked:
+        """Add the Runner's headers and timeout to what a caller said."""
+        if self.headers is None and self.client_timeout is None:
+            return asked
+        timeout = self.client_timeout if asked.client_timeout is None else asked.client_timeout
+        return dataclasses.replace(
+            asked, headers={**(self.headers or {}), **(asked.headers or {})}, client_timeout=timeout
+        )
 
     def call(self, operation: Operation) -> Any:
         """Do one of the client methods."""
@@ -153,7 +180,8 @@ class RunnerCore:
     ) -> Stream[Answer]:
         """Send requests over one stream, and give all their responses and errors."""
         transport = self.backing.transport()
-        found = transport.exchange(requests, timeout, headers or self.headers, compression)
+        given = {**(self.headers or {}), **(headers or {})}
+        found = transport.exchange(requests, timeout, given, compression)
 
         def answers() -> Iterator[Answer]:
             try:
@@ -217,3 +245,14 @@ class RunnerCore:
         if operation.name in _CHANGES:
             # An ensemble's inputs may change with its parts': all are asked anew.
             self._signatures.clear()
+
+
+_living: weakref.WeakSet[RunnerCore] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for core in list(_living):
+        core.forked()
+
+
+os.register_at_fork(after_in_child=_forked)

@@ -14,7 +14,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 from triton_backend_sdk import errors
 from triton_backend_sdk.tools.errors import HandledError
@@ -61,18 +63,32 @@ class ServerEndedError(ServerLostError):
     def __init__(self, message: str, returncode: int | None, lines: Sequence[str]) -> None:
         self.returncode = returncode
         self.lines = tuple(lines)
+        self._given = message, returncode, self.lines
         shown = "\n  ".join(("", *lines[-SHOWN_LINES:]))
         super().__init__(f"{message}; its last lines:{shown}" if lines else message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._given
 
 
 class StartError(HandledError):
     """The server of a Runner did not start; the text has the evidence too."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(type(self), details=self.details), (self.message, self.next_step)
 
     def __str__(self) -> str:
         lines = "\n  ".join(("", *self.details))
         return (
             f"{self.message}{f' ({self.next_step})' if self.next_step else ''}{lines if self.details else ''}"
         )
+
+
+#: Words of gRPC's own about a server that is not there any more.
+_GONE = (
+    "connect", "socket", "resol", "goaway", "recvmsg", "sendmsg", "broken pipe", "transport", "endpoint",
+    "stream removed",
+)  # fmt: skip
 
 
 def start_error(error: HandledError) -> StartError:
@@ -97,7 +113,4 @@ def of_http(status: int, message: str) -> Exception:
 def _is_transport(message: str) -> bool:
     # A model that is UNAVAILABLE has the status of a server that is not there; these words are gRPC's own.
     text = message.lower()
-    return any(
-        words in text
-        for words in ("connect", "socket", "resol", "goaway", "recvmsg", "endpoint", "stream removed")
-    )
+    return any(words in text for words in _GONE)

@@ -9,6 +9,7 @@ from triton_backend_sdk.runner.plain import parameters
 from triton_backend_sdk.runner.result import OutputTensor, Result
 
 FINAL = "triton_final_response"
+_SIGN = 1 << 63
 
 
 def write(pb: Any, request: InferRequest, *, empty_final: bool = False) -> Any:
@@ -50,6 +51,8 @@ def _put(target: Any, given: Any) -> None:
         elif isinstance(value, int):
             if name == "priority":
                 target[name].uint64_param = value
+            elif name == "sequence_id" and value >= _SIGN:
+                target[name].int64_param = value - 2 * _SIGN  # the server takes its bits
             else:
                 target[name].int64_param = value
         else:

@@ -139,4 +139,6 @@ def _cut(connection: http.client.HTTPConnection) -> None:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
+        return "what answers there speaks no HTTP; is it the port of gRPC?"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

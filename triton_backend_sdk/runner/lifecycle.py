@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -29,6 +30,10 @@ class Backing(ABC):
     @abstractmethod
     def metrics_text(self) -> str:
         """Give the metrics in Prometheus' format."""
+
+    @abstractmethod
+    def forked(self) -> Backing:
+        """Give what a forked child takes instead: connections, threads and the server are the parent's."""
 
     def explain(self, transport: Transport, error: Exception) -> Exception:
         """Give what really happened when a call lost its server."""
@@ -112,6 +117,12 @@ class Attached(Backing):
             )
         return get_text(self._metrics_url)
 
+    def forked(self) -> Backing:
+        """Give one with connections of its own."""
+        child = copy.copy(self)
+        child._transport, child._lock = None, threading.Lock()
+        return child
+
     @property
     def address(self) -> str:
         """Say where the server is."""
@@ -164,6 +175,21 @@ class Process(Backing):
         text: str = self._transport.core.metrics_text()
         return text
 
+    def forked(self) -> Backing:
+        """Give one that refuses: a core lives on its threads, and a fork has only one."""
+        child = copy.copy(self)
+        child._transport, child._lock = None, threading.Lock()
+        if self._transport is not None:
+            child._make = _refuse
+        return child
+
     def log_lines(self) -> list[str]:
         """Give what Triton has logged."""
         return self._transport.core.log_text().splitlines() if self._transport is not None else []
+
+
+def _refuse() -> Any:
+    raise NotSupportedError(
+        "Triton's core does not live on in a forked process: make the Runner there, or start the process "
+        "with multiprocessing's spawn"
+    )

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.errors import InvalidArgError
+from triton_backend_sdk.runner.arguments import Parameter
+from triton_backend_sdk.runner.arrays import as_array
 from triton_backend_sdk.testing.wire import encode_bytes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-Parameter: TypeAlias = str | int | float | bool
-
-#: What the protocol says with a parameter, and callers with an argument.
-RESERVED = ("sequence_id", "sequence_start", "sequence_end", "priority", "timeout")
-_RESERVED_PREFIX = "triton_"
 
 
 class InputTensor:
@@ -96,38 +91,11 @@ class InferRequest:
     compression: tuple[str | None, str | None] = (None, None)
 
 
-def request_parameters(  # noqa: PLR0917  tritonclient's order
-    sequence_id: int | str = 0,
-    sequence_start: bool = False,
-    sequence_end: bool = False,
-    priority: int = 0,
-    timeout: int | None = None,
-    parameters: Mapping[str, Parameter] | None = None,
-) -> dict[str, Parameter]:
-    """Give the parameters that a request carries.
-
-    :raises InvalidArgError: one of the caller's own has a name that is the protocol's.
-    """
-    found: dict[str, Parameter] = {}
-    for name, value in (parameters or {}).items():
-        if name in RESERVED or name.startswith(_RESERVED_PREFIX):
-            raise InvalidArgError(f"parameter {name!r} is the protocol's own: give it as an argument")
-        if not isinstance(value, (str, bool, int, float)):
-            raise InvalidArgError(f"parameter {name!r}: {value!r} is no str, bool, int or float")
-        found[name] = value
-    if sequence_id not in (0, ""):
-        found |= {"sequence_id": sequence_id, "sequence_start": sequence_start, "sequence_end": sequence_end}
-    if priority:
-        found["priority"] = priority
-    if timeout is not None:
-        found["timeout"] = timeout
-    return found
-
-
 def input_tensor(name: str, value: Any) -> InputTensor:
-    """Make an input of an array as it is; its dtype says the datatype."""
+    """Make an input of an array; its dtype says the datatype."""
     array = np.asarray(value)
-    return InputTensor(name, DataType.of(array.dtype).value, array.shape, array)
+    datatype = DataType.of(array.dtype)
+    return InputTensor(name, datatype.value, array.shape, as_array(array, datatype, "safe"))
 
 
 def input_tensors(inputs: Mapping[str, Any] | Sequence[Any]) -> list[InputTensor]:
@@ -147,6 +115,8 @@ def output_wishes(outputs: Sequence[Any] | None) -> list[OutputWish] | None:
 def _wish(output: Any) -> OutputWish:
     if isinstance(output, (str, OutputWish)):
         return OutputWish(output) if isinstance(output, str) else output
+    if not hasattr(output, "_get_tensor"):
+        raise TypeError(f"outputs takes names, or tritonclient's InferRequestedOutputs, not {output!r}")
     given = dict(_parameters(output._get_tensor()))
     given.pop("binary_data", None)
     return OutputWish(output.name(), int(given.pop("classification", 0)), given)

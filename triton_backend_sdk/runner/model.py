@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from triton_backend_sdk.errors import InvalidArgError
+from triton_backend_sdk.runner.arguments import (
+    as_headers,
+    as_name,
+    as_request_id,
+    as_timeout,
+    as_version,
+    request_parameters,
+)
 from triton_backend_sdk.runner.arrays import CASTS
 from triton_backend_sdk.runner.binding import BATCHES, Signature
-from triton_backend_sdk.runner.messages import InferRequest, output_wishes, request_parameters
+from triton_backend_sdk.runner.errors import NotSupportedError
+from triton_backend_sdk.runner.messages import InferRequest, output_wishes
 from triton_backend_sdk.runner.result import Result
 
 if TYPE_CHECKING:
@@ -40,18 +50,22 @@ class Model:
     """
 
     def __init__(
-        self, core: RunnerCore, name: str, version: str = "", given: Mapping[str, Any] | None = None
+        self,
+        core: RunnerCore,
+        name: str,
+        version: int | str | None = "",
+        given: Mapping[str, Any] | None = None,
     ) -> None:
         self._core = core
-        self.name = name
+        self.name = as_name(name)
         #: "": the newest that the model's policy serves.
-        self.version = version
+        self.version = as_version(version)
         self._given = dict(given or {})
 
     @property
     def versions(self) -> list[str]:
         """The versions that are ready."""
-        return list(self._core.signature(self.name, "").model.versions)
+        return list(self._core.fresh_signature(self.name, "").model.versions)
 
     @property
     def signature(self) -> Signature:
@@ -73,13 +87,27 @@ class Model:
         :raises TritonError: of the class of the error's code.
         :raises TimeoutError: no answer within ``client_timeout``.
         """
-        return self._core.infer(self._bound(tensors, named))
+        signature, request = self._bound(tensors, named, once=True)
+        try:
+            return self._core.infer(request)
+        except InvalidArgError:
+            fresh = self._core.fresh_signature(self.name, request.version)
+            if _same(fresh, signature):
+                raise
+        return self._core.infer(self._request(fresh, tensors, named, once=True))
 
     __call__ = run
 
     async def async_run(self, *tensors: Any, **named: Any) -> Result:
         """Be :meth:`run` for coroutines, in any event loop."""
-        return await self._core.ainfer(await self._abound(tensors, named))
+        signature, request = await self._abound(tensors, named, once=True)
+        try:
+            return await self._core.ainfer(request)
+        except InvalidArgError:
+            fresh = await self._core.afresh_signature(self.name, request.version)
+            if _same(fresh, signature):
+                raise
+        return await self._core.ainfer(self._request(fresh, tensors, named, once=True))
 
     def stream(self, *tensors: Any, **named: Any) -> Stream[Result]:
         """Send a request whose model gives any number of responses, and iterate over them.
@@ -87,44 +115,58 @@ class Model:
         Leaving a ``with`` block early, or ``cancel()``, cancels the request. Over HTTP a request is one flat
         row: that is what Triton's generate endpoint takes.
         """
-        return self._core.stream(self._bound(tensors, named))
+        return self._core.stream(self._bound(tensors, named)[1])
 
     async def async_stream(self, *tensors: Any, **named: Any) -> AsyncIterator[Result]:
         """Be :meth:`stream` for coroutines: ``async for result in model.async_stream(x)``."""
-        async for result in self._core.astream(await self._abound(tensors, named)):
+        _, request = await self._abound(tensors, named)
+        async for result in self._core.astream(request):
             yield result
 
-    def _bound(self, tensors: tuple[Any, ...], named: Mapping[str, Any]) -> InferRequest:
-        version = self._version(named)
+    # What is known of a model may be old: somebody else may have loaded it anew, with other inputs. What does
+    # not fit, or is refused, is looked at once more with what the server says now.
+
+    def _bound(
+        self, tensors: tuple[Any, ...], named: Mapping[str, Any], *, once: bool = False
+    ) -> tuple[Signature, InferRequest]:
+        version = self._version(self._given)
+        if "version" in named and "version" not in self._core.signature(self.name, version).inputs:
+            version = self._version(named)
         signature = self._core.signature(self.name, version)
         try:
-            return self._request(signature, tensors, named)
-        except (TypeError, ValueError):
-            # The model may have been loaded anew, by somebody else, with other inputs.
+            return signature, self._request(signature, tensors, named, once=once)
+        except (TypeError, ValueError, NotSupportedError):
             fresh = self._core.fresh_signature(self.name, version)
-            if str(fresh) == str(signature):
+            if _same(fresh, signature):
                 raise
-        return self._request(fresh, tensors, named)
+        return fresh, self._request(fresh, tensors, named, once=once)
 
-    async def _abound(self, tensors: tuple[Any, ...], named: Mapping[str, Any]) -> InferRequest:
-        version = self._version(named)
+    async def _abound(
+        self, tensors: tuple[Any, ...], named: Mapping[str, Any], *, once: bool = False
+    ) -> tuple[Signature, InferRequest]:
+        version = self._version(self._given)
+        if "version" in named and "version" not in (await self._core.asignature(self.name, version)).inputs:
+            version = self._version(named)
         signature = await self._core.asignature(self.name, version)
         try:
-            return self._request(signature, tensors, named)
-        except (TypeError, ValueError):
+            return signature, self._request(signature, tensors, named, once=once)
+        except (TypeError, ValueError, NotSupportedError):
             fresh = await self._core.afresh_signature(self.name, version)
-            if str(fresh) == str(signature):
+            if _same(fresh, signature):
                 raise
-        return self._request(fresh, tensors, named)
+        return fresh, self._request(fresh, tensors, named, once=once)
 
-    def _version(self, named: Mapping[str, Any]) -> str:
-        given = named.get("version", self._given.get("version"))
-        return self.version if given is None else str(given)
+    def _version(self, given: Mapping[str, Any]) -> str:
+        return as_version(given["version"]) if given.get("version") is not None else self.version
 
     def _request(
-        self, signature: Signature, tensors: tuple[Any, ...], named: Mapping[str, Any]
+        self, signature: Signature, tensors: tuple[Any, ...], named: Mapping[str, Any], *, once: bool
     ) -> InferRequest:
         core = self._core
+        if once and signature.model.decoupled:
+            raise NotSupportedError(
+                f"{self.name} gives any number of responses: take stream() or async_stream(): {signature}"
+            )
         if not named and not self._given:
             inputs = signature.bind(tensors, named, cast=core.cast, batch=core.batch)
             return InferRequest(
@@ -141,18 +183,26 @@ class Model:
             )
         said = {name: options[name] for name in _PARAMETERS if name in options}
         headers = options.get("headers")
+        wishes = output_wishes(options.get("outputs"))
+        for wish in wishes or ():
+            if wish.name not in signature.outputs:
+                raise ValueError(f"{self.name} has no output {wish.name!r}: {signature}")
         return InferRequest(
             self.name,
             signature.bind(tensors, values, cast=cast, batch=batch),
             self._version(options),
-            output_wishes(options.get("outputs")),
-            options.get("request_id", ""),
+            wishes,
+            as_request_id(options.get("request_id", "")),
             request_parameters(**said),
-            {**(core.headers or {}), **headers} if headers else core.headers,
+            {**(core.headers or {}), **as_headers(headers)} if headers else core.headers,
             options.get("query_params"),
-            options.get("client_timeout", core.client_timeout),
+            as_timeout(options.get("client_timeout", core.client_timeout)),
             (options.get("compression"), options.get("response_compression")),
         )
 
     def __repr__(self) -> str:
         return f"<Model {self.name}{f' version {self.version}' if self.version else ''}>"
+
+
+def _same(one: Signature, other: Signature) -> bool:
+    return str(one) == str(other)

@@ -1,9 +1,13 @@
-"""Regions of system shared memory that a server on this machine has mapped too, used again and again."""
+"""Regions of system shared memory that a server on this machine has mapped too, used again and again.
+
+The file of a region is locked as long as its process lives: those of processes that were killed can be told.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import itertools
 import mmap
 import os
@@ -24,6 +28,8 @@ _FOLDER = Path("/dev/shm")  # noqa: S108  where shm_open(3) of Triton looks
 #: Rows of SIMD instructions, and more than any datatype needs.
 ALIGNMENT = 64
 _SMALLEST = 1 << 16
+#: Of the names of all regions.
+PREFIX = "tbsdk-runner-"
 _numbers = itertools.count()
 
 
@@ -31,11 +37,11 @@ class Region:
     """A piece of shared memory; the file in /dev/shm is gone with :meth:`close`."""
 
     def __init__(self, size: int) -> None:
-        self.key = f"/tbsdk-{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
-        self.name = self.key[1:]
+        self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
+        self.key = f"/{self.name}"
         self.size = size
         self._file = _FOLDER / self.name
-        descriptor = os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        descriptor = _create(self._file)
         try:
             # All of it now: memory that is short later would be a SIGBUS.
             os.posix_fallocate(descriptor, 0, size)
@@ -81,6 +87,32 @@ class Region:
         self._map = None
 
 
+def _create(file: Path) -> int:
+    while True:
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # of the open file: the mapping keeps it
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)  # another process swept between the two lines
+
+
+def sweep() -> None:
+    """Take away the files of processes that were killed."""
+    for file in _FOLDER.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def is_left(name: str) -> bool:
+    """Say whether a region that a server knows is one of a Runner that is gone."""
+    return name.startswith(PREFIX) and not (_FOLDER / name).exists()
+
+
 class Pool:
     """Regions by size, registered with one server.
 
@@ -99,12 +131,18 @@ class Pool:
 
     def take(self, size: int) -> Region:
         """Give a region of at least so many bytes."""
-        rounded = max(_SMALLEST, 1 << (size - 1).bit_length())
+        # In steps of an eighth or less: few sizes, and little room that nobody needs.
+        step = max(_SMALLEST, 1 << max((size - 1).bit_length() - 4, 0))
+        rounded = -(-size // step) * step
         with self._lock:
             idle = self._idle.get(rounded)
             if idle:
                 return idle.pop()
-        region = Region(rounded)
+        try:
+            region = Region(rounded)
+        except UnavailableError:
+            self._drop_idle()
+            region = Region(rounded)
         try:
             self._register(region)
         except BaseException:
@@ -122,11 +160,23 @@ class Pool:
                 return
         region.close()
 
+    def _drop_idle(self) -> None:
+        """Make room: sizes of the past may not be those of the future."""
+        sweep()
+        with self._lock:
+            regions = [region for several in self._idle.values() for region in several]
+            self._idle.clear()
+            self._all = [region for region in self._all if region not in regions]
+        self._forget(regions)
+
     def close(self) -> None:
         """Forget all regions, here and in the server; results keep the memory that they show."""
         with self._lock:
             self._closed = True
             regions, self._all, self._idle = self._all, [], {}
+        self._forget(regions)
+
+    def _forget(self, regions: list[Region]) -> None:
         for region in regions:
             with contextlib.suppress(Exception):  # the server may be gone
                 self._unregister(region)

@@ -60,6 +60,10 @@ class OutputTensor:
         found = np.array(data, dtype) if isinstance(data, list) else np.frombuffer(data, dtype)
         return found.reshape(self.shape)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        data = self.data if self.data is None else self.array()
+        return OutputTensor, (self.name, self.datatype, self.shape, data, self.parameters)
+
     def as_json(self) -> dict[str, Any]:
         """Give the tensor as the inference protocol's JSON has it, elements in one flat list."""
         found: dict[str, Any] = {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
@@ -119,6 +123,11 @@ class Result:
         #: As they came.
         self.tensors = tensors
         self._native = native
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without the protocol's own form: it may live on the connection's memory.
+        said = self.model_name, self.model_version, self.id, self.tensors, dict(self.parameters)
+        return Result, said
 
     @property
     def outputs(self) -> Outputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -89,7 +90,9 @@ class Runner(ClientMethods):
         if (model_repository is None) == (url is None):
             raise ValueError("a Runner takes either a model repository, or the url of a server that runs")
         self.name = name
-        wrap: Callable[[Transport], Transport] = SharedMemoryTransport if shared_memory else _as_it_is
+        wrap: Callable[[Transport], Transport] = _as_it_is
+        if shared_memory:
+            wrap = functools.partial(SharedMemoryTransport, headers=headers)
         self._supervised: Supervised | None = None
         backing: Backing
         if model_repository is None:
@@ -97,7 +100,7 @@ class Runner(ClientMethods):
                 given = "in_process" if in_process else "options of tritonserver"
                 raise ValueError(f"{given}: the server at {url} runs already")
             chosen, address = settings.choose_protocol(protocol, url)
-            secure = str(url).startswith(("grpcs://", "https://"))
+            secure = str(url).strip().lower().startswith(("grpcs://", "https://"))
             backing = Attached(chosen, address, secure=secure, metrics_url=metrics_url, wrap=wrap)
         else:
             roots = settings.repositories(model_repository)
@@ -120,7 +123,7 @@ class Runner(ClientMethods):
 
     def model(self, name: str, version: int | str | None = None) -> Model:
         """Give a model, or one version of it; the server is asked at its first call."""
-        return Model(self._core, name, "" if version is None else str(version))
+        return Model(self._core, name, version)
 
     def __getitem__(self, name: str) -> Model:
         return self.model(name)
@@ -206,10 +209,13 @@ class Runner(ClientMethods):
         return self._core.exchange(requests, stream_timeout, headers, compression_algorithm)
 
     def _do(self, what: str, tail: Tail, /, **arguments: Any) -> Any:
-        return self._core.call(operation(what, tail, arguments))
+        return self._core.call(self._core.completed(operation(what, tail, arguments)))
 
     def _infer(self, request: InferRequest) -> Any:
-        return self._core.infer(request)
+        return self._core.infer(self._core.completed(request))
+
+    def __reduce__(self) -> Any:
+        return self._core.__reduce__()
 
     def __repr__(self) -> str:
         return f"<Runner {self.name}>"
@@ -222,10 +228,10 @@ class AsyncClientMethods(ClientMethods):
         self._core = core
 
     def _do(self, what: str, tail: Tail, /, **arguments: Any) -> Coroutine[Any, Any, Any]:
-        return self._core.acall(operation(what, tail, arguments))
+        return self._core.acall(self._core.completed(operation(what, tail, arguments)))
 
     def _infer(self, request: InferRequest) -> Coroutine[Any, Any, Result]:
-        return self._core.ainfer(request)
+        return self._core.ainfer(self._core.completed(request))
 
     def stream_infer(
         self,

@@ -31,18 +31,38 @@ def choose_protocol(given: str | None, url: str | None = None) -> tuple[Protocol
 
     :raises ValueError: there is no such protocol, or argument and URL differ.
     """
-    address, scheme = url or "", None
-    if url is not None and "://" in url:
-        parts = urlsplit(url)
-        scheme, address = parts.scheme, parts.netloc
-        if scheme not in _SCHEMES or parts.path.strip("/"):
-            raise ValueError(f"url {url!r}: expected grpc://HOST:PORT or http://HOST:PORT")
+    scheme, address = _parts(url) if url is not None else (None, "")
     chosen = given or _SCHEMES.get(scheme or "") or _of_environment()
     if chosen not in ("grpc", "http"):
         raise ValueError(f"protocol must be 'grpc' or 'http', not {chosen!r}")
     if scheme is not None and _SCHEMES[scheme] != chosen:
         raise ValueError(f"protocol {chosen!r} contradicts url {url!r}")
     return ("grpc" if chosen == "grpc" else "http"), address
+
+
+def _parts(url: str) -> tuple[str | None, str]:
+    """Give the scheme, if there is one, and HOST:PORT."""
+    expected = f"url {url!r}: expected grpc://HOST:PORT or http://HOST:PORT"
+    if not isinstance(url, str):
+        raise TypeError(f"{expected}, as a str")
+    text = url.strip()
+    scheme = None
+    if "://" in text:
+        scheme, _, text = text.partition("://")
+        if scheme.lower() not in _SCHEMES:
+            raise ValueError(f"{expected}, or grpcs:// or https://")
+    parts = urlsplit(f"//{text.rstrip('/')}")
+    try:
+        complete = parts.hostname and parts.port
+    except ValueError:  # no number, or too large
+        complete = None
+    if not complete:
+        raise ValueError(expected + (" (an IPv6 address in brackets)" if text.count(":") > 1 else ""))
+    if parts.username is not None:
+        raise ValueError(f"{expected}; a password goes by headers={{'authorization': ...}}")
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError(f"{expected}, and nothing behind it")
+    return scheme and scheme.lower(), parts.netloc
 
 
 def _of_environment() -> str:

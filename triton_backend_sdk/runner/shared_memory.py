@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -19,12 +20,14 @@ from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.errors import CancelledError, TritonError
 from triton_backend_sdk.runner.errors import ServerEndedError, ServerLostError
 from triton_backend_sdk.runner.messages import InferRequest, InputTensor, OutputWish
-from triton_backend_sdk.runner.regions import ALIGNMENT, Pool, Region
+from triton_backend_sdk.runner.regions import ALIGNMENT, Pool, Region, is_left, sweep
 from triton_backend_sdk.runner.result import OutputTensor, Result
 from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport
 
 #: Smaller tensors are quicker inside the message.
 _LEAST = 1 << 15
+#: For the server to map a region, or to forget it.
+_TELL_LIMIT_S = 10.0
 _TOO_SMALL = re.compile(r"shared memory size specified with the request for output")
 
 #: Tensor name -> bytes.
@@ -45,10 +48,13 @@ class SharedMemoryTransport(Transport):
     """See :class:`Transport`.
 
     :param inner: carries the rest.
+    :param headers: sent with what the server is told of the memory.
     """
 
-    def __init__(self, inner: Transport) -> None:
+    def __init__(self, inner: Transport, headers: Mapping[str, str] | None = None) -> None:
         self._inner = inner
+        self._headers = headers
+        self._swept = False
         self.protocol = inner.protocol
         #: By kind of request; None: its outputs differ from time to time.
         self.learnt: dict[Any, _Learnt | None] = {}
@@ -114,12 +120,25 @@ class SharedMemoryTransport(Transport):
 
     def _register(self, region: Region) -> None:
         given = {"name": region.name, "key": region.key, "byte_size": region.size, "offset": 0}
-        self._inner.call(Operation("register_system_shared_memory", given))
+        self._tell("register", given)
+        if not self._swept:  # only now it is sure that the server sees the same memory
+            self._swept = True
+            with contextlib.suppress(Exception):  # not this request's business
+                self._sweep()
+
+    def _sweep(self) -> None:
+        sweep()
+        for row in self._tell("status", {"region_name": ""}):
+            if is_left(row["name"]):
+                self._tell("unregister", {"name": row["name"]})
 
     def _unregister(self, region: Region) -> None:
         if self.ended is None:
-            given = {"name": region.name}
-            self._inner.call(Operation("unregister_system_shared_memory", given, client_timeout=2))
+            self._tell("unregister", {"name": region.name})
+
+    def _tell(self, what: str, given: Mapping[str, Any]) -> Any:
+        name = "get_system_shared_memory_status" if what == "status" else f"{what}_system_shared_memory"
+        return self._inner.call(Operation(name, given, self._headers, client_timeout=_TELL_LIMIT_S))
 
 
 class _Loan:

@@ -7,6 +7,7 @@ the exit status and the last lines of the log are known a moment after the conne
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from triton_backend_sdk.errors import InvalidArgError, UnavailableError
 from triton_backend_sdk.runner.errors import ServerEndedError, ServerLostError, start_error
-from triton_backend_sdk.runner.lifecycle import Backing, connect
+from triton_backend_sdk.runner.lifecycle import Attached, Backing, connect
 from triton_backend_sdk.runner.transport import Transport
 from triton_backend_sdk.tools.endpoints import get_text
 from triton_backend_sdk.tools.errors import HandledError
@@ -119,7 +120,7 @@ class Supervised(Backing):
                 if self._closed:
                     raise InvalidArgError("this Runner is closed")
                 if self._given_up is not None:
-                    raise self._given_up
+                    raise copy.copy(self._given_up)
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                     raise UnavailableError(f"the server is not back after {self._start_timeout:g} s")
             return self._transport
@@ -129,12 +130,29 @@ class Supervised(Backing):
         with self._changed:
             self._changed.wait_for(lambda: transport.ended or self._closed, _END_LIMIT_S)
         if transport.ended is not None:
-            return transport.ended
+            return copy.copy(transport.ended)  # each raise adds to an exception's traceback
         return ServerLostError("the Runner was closed during the call") if self._closed else error
 
     def metrics_text(self) -> str:
         """Give the metrics in Prometheus' format."""
         return get_text(self.server.metrics_url)
+
+    def forked(self) -> Backing:
+        """Give a way to the parent's server, which stays the parent's; or one of its own if there is none."""
+        server = self._server
+        if server is None or self._closed:
+            child = Supervised(
+                self._make,
+                self._protocol,
+                start_timeout=self._start_timeout,
+                restart=self._restart,
+                wrap=self._wrap,
+            )
+            child._closed = self._closed
+            return child
+        url = server.http_url if self._protocol == "http" else server.grpc_url
+        metrics_url = server.metrics_url if server.options.allow_metrics else None
+        return Attached(self._protocol, url, secure=False, metrics_url=metrics_url, wrap=self._wrap)
 
     def log_lines(self) -> list[str]:
         """Give the last lines of the server's output."""

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.errors import InvalidArgError
+from triton_backend_sdk.runner.arguments import RESERVED
 from triton_backend_sdk.runner.errors import NotSupportedError
-from triton_backend_sdk.runner.messages import RESERVED, InferRequest, InputTensor
+from triton_backend_sdk.runner.messages import InferRequest, InputTensor
 from triton_backend_sdk.runner.result import OutputTensor, Result
 from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport, in_thread
 from triton_backend_sdk.testing.core import CoreResponse, Raw, RequestOptions, TritonCore
@@ -171,7 +173,12 @@ def _version(given: Mapping[str, Any]) -> int:
 
 def _load(core: TritonCore, given: Mapping[str, Any]) -> None:
     config = given["config"]
-    core.load(given["model_name"], json.loads(config) if isinstance(config, str) else config, given["files"])
+    if isinstance(config, str):
+        try:
+            config = json.loads(config)
+        except ValueError as error:
+            raise InvalidArgError(f"the config of {given['model_name']} is no JSON: {error}") from None
+    core.load(given["model_name"], config, given["files"])
 
 
 def _unload(core: TritonCore, given: Mapping[str, Any]) -> None:

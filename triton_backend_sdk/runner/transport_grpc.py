@@ -19,8 +19,9 @@ from triton_backend_sdk.runner.result import Result
 from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport
 from triton_backend_sdk.tools.errors import HandledError
 
-#: gRPC would wait for two minutes before it looks again for a server that was away.
-_RECONNECT = (("initial", 100), ("min", 100), ("max", 2000))
+#: gRPC would wait for two minutes before it looks again for a server that was away. Its "min" stays: that is
+#: the time that a connection may take, TLS and all.
+_RECONNECT = (("initial", 100), ("max", 2000))
 
 
 class GrpcTransport(Transport):
@@ -49,6 +50,7 @@ class GrpcTransport(Transport):
         self._stub = services.GRPCInferenceServiceStub(self._channel)
         self._infer = self._stub.ModelInfer
         self._plain = self._grpc.Compression.NoCompression
+        self._closed = False
 
     def call(self, operation: Operation) -> Any:
         """Do one of the client methods."""
@@ -90,9 +92,7 @@ class GrpcTransport(Transport):
 
         metadata = _metadata(request.headers)
         compression = self._compression(request.compression[0])
-        call = self._stub.ModelStreamInfer(
-            requests(), timeout=request.client_timeout, metadata=metadata, compression=compression
-        )
+        call = self._begin(requests(), request.client_timeout, metadata, compression)
 
         def cancel() -> None:
             if not over.is_set():
@@ -118,9 +118,8 @@ class GrpcTransport(Transport):
                 if final:
                     break
             over.set()
-            for (
-                _
-            ) in call:  # the server's end, so that nothing is cancelled: Triton 24.10 would keep the model
+            # The server's end, so that nothing is cancelled: Triton 24.10 would keep the model.
+            for _ in call:
                 pass
         except self._grpc.RpcError as error:
             raise _error(error) from None
@@ -135,15 +134,28 @@ class GrpcTransport(Transport):
         compression: str | None,
     ) -> Stream[Answer]:
         """Send requests over one stream, and give all their responses and errors."""
-        call = self._stub.ModelStreamInfer(
-            (grpc_messages.write(self._pb, request) for request in requests),
-            timeout=timeout,
-            metadata=_metadata(headers),
-            compression=self._compression(compression),
-        )
-        return Stream(self._answers(call), call.cancel)
+        wrong: list[Exception] = []
 
-    def _answers(self, call: Any) -> Iterator[Answer]:
+        def messages() -> Iterator[Any]:
+            try:
+                for request in requests:
+                    yield grpc_messages.write(self._pb, request)
+            except Exception as error:  # gRPC would say no more than that there was one
+                wrong.append(error)
+                raise
+
+        call = self._begin(messages(), timeout, _metadata(headers), self._compression(compression))
+        return Stream(self._answers(call, wrong), call.cancel)
+
+    def _begin(self, messages: Iterator[Any], timeout: float | None, metadata: Any, compression: Any) -> Any:
+        try:
+            return self._stub.ModelStreamInfer(
+                messages, timeout=timeout, metadata=metadata, compression=compression
+            )
+        except ValueError as error:
+            raise self._refused(error) from None
+
+    def _answers(self, call: Any, wrong: list[Exception]) -> Iterator[Answer]:
         try:
             for message in call:
                 if message.error_message:
@@ -151,10 +163,11 @@ class GrpcTransport(Transport):
                 else:
                     yield grpc_messages.read(message.infer_response), None
         except self._grpc.RpcError as error:
-            raise _error(error) from None
+            raise (wrong[0] if wrong else _error(error)) from None
 
     def close(self) -> None:
         """Let go of connections; calls under way fail."""
+        self._closed = True
         self._channel.close()
 
     def _prepare(self, operation: Operation) -> tuple[Any, Any, Callable[[Any], Any]]:
@@ -170,8 +183,8 @@ class GrpcTransport(Transport):
             return method(message, timeout=timeout, metadata=metadata, compression=compression)
         except self._grpc.RpcError as error:
             raise _error(error) from None
-        except ValueError as error:  # the channel was closed, by another thread
-            raise of_grpc("CANCELLED", str(error)) from None
+        except ValueError as error:
+            raise self._refused(error) from None
 
     async def _await(
         self, method: Any, message: Any, timeout: float | None, metadata: Any, compression: Any = None
@@ -187,7 +200,10 @@ class GrpcTransport(Transport):
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle)
 
-        call = method.future(message, timeout=timeout, metadata=metadata, compression=compression)
+        try:
+            call = method.future(message, timeout=timeout, metadata=metadata, compression=compression)
+        except ValueError as error:
+            raise self._refused(error) from None
         call.add_done_callback(finished)
         try:
             await done
@@ -200,6 +216,10 @@ class GrpcTransport(Transport):
             raise _error(error) from None
         except self._grpc.FutureCancelledError as error:
             raise of_grpc("CANCELLED", "the connection was closed during the call") from error
+
+    def _refused(self, error: ValueError) -> Exception:
+        """Give what a ValueError of gRPC means: mostly that another thread has closed the channel."""
+        return of_grpc("CANCELLED", "the connection was closed") if self._closed else error
 
     def _compression(self, name: str | None) -> Any:
         if name is None:

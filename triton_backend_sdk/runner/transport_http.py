@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -132,7 +133,7 @@ class HttpTransport(Transport):
             with sent as response:
                 if response.status != _OK:
                     raise _error(response.status, response.read())
-                for line in response:
+                for line in _lines(response):
                     if line.startswith(b"data:"):
                         document = json.loads(line[5:])
                         if "error" in document:
@@ -140,6 +141,14 @@ class HttpTransport(Transport):
                         yield http_messages.read_generate(document, signature)
         except Cancelled:
             return
+
+
+def _lines(response: HTTPResponse) -> Iterator[bytes]:
+    # Iterating over the response itself would take a connection that broke for its end.
+    rest = b""
+    while data := response.read1(1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
 
 
 def _of(request: InferRequest, what: str) -> Operation:

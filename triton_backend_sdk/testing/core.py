@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -74,8 +76,9 @@ class TritonCore(Requester):
     ) -> None:
         self._api = open_core(library or installed_library())
         self._exit_timeout = exit_timeout
-        self._temporary = tempfile.TemporaryDirectory(prefix="tbsdk-core-")
-        self.log_file = log_file or Path(self._temporary.name) / "triton.log"
+        self._process = os.getpid()
+        self._temporary = Path(tempfile.mkdtemp(prefix="tbsdk-core-"))
+        self.log_file = log_file or self._temporary / "triton.log"
         if isinstance(model_repository, (str, Path)):
             model_repository = [model_repository]
         options = self._api.new("ServerOptionsNew", "TRITONSERVER_ServerOptions")
@@ -86,6 +89,9 @@ class TritonCore(Requester):
             self._api.call("ServerOptionsSetLogFile", options, str(self.log_file).encode())
             self._api.call("ServerOptionsSetLogVerbose", options, log_verbose)
             self._server: Any = self._api.new("ServerNew", "TRITONSERVER_Server", options)
+        except BaseException:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            raise
         finally:
             self._api.call("ServerOptionsDelete", options)
         self._inferencer = Inferencer(self._api, self._server)
@@ -108,7 +114,7 @@ class TritonCore(Requester):
         :raises UnavailableError: a model did not let go of its requests in time; the server object is then
             left behind, as deleting it would pull memory from under the plugin.
         """
-        if self._server is None:
+        if self._server is None or self._process != os.getpid():  # a forked child has none of its threads
             return
         server, self._server = self._server, None
         atexit.unregister(self.close)
@@ -116,7 +122,7 @@ class TritonCore(Requester):
             self._stop(server)
         finally:
             self._last_log = self.log_text()
-            self._temporary.cleanup()
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _stop(self, server: Any) -> None:
         api = self._api
