@@ -1,4 +1,7 @@
-"""What BentoML's Triton Runner did wrong, measured with 1.1.11; each must not happen here."""
+"""What BentoML's Triton Runner did wrong, measured with 1.1.11; each must not happen here.
+
+bentoml_oracle.py replays what is said of it here against that Runner itself.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ import numpy as np
 import pytest
 
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError
-from triton_backend_sdk.runner import Runner
+from triton_backend_sdk.runner import Runner, ServerLostError, StartError
+from triton_backend_sdk.tools.ports import choose_ports
 
 ONE, TWO = np.float32([1, 2]), np.float32([3, 4])
 
@@ -28,6 +32,16 @@ def test_foreign_names_are_refused(remote):
     """There, ``foo=, bar=`` was accepted."""
     with pytest.raises(TypeError, match="no input or option 'foo'"):
         remote.pair.run(foo=ONE, bar=TWO)
+
+
+def test_position_and_name_go_together(remote):
+    """There, an assertion said: either the ones or the others."""
+    assert remote.pair.run(ONE, IN1=TWO)["OUT1"].tolist() == [3, 4]
+
+
+def test_an_optional_input_may_be_left_out(remote):
+    """There, all inputs were wanted: "(2) does not match the number of inputs (1)"."""
+    assert remote.maybe.run(ONE)["OUT0"].tolist() == [1, 2]
 
 
 def test_the_numbers_in_the_error_are_not_swapped(remote):
@@ -88,6 +102,11 @@ def test_get_output_as_json_returns_something(remote):
     assert found == {"name": "OUT0", "datatype": "FP32", "shape": [2], "data": [1.0, 2.0]}
 
 
+def test_streams(remote):
+    """There: NotImplementedError."""
+    assert [result["OUT"].item() for result in remote.many.stream([3])] == [0, 1, 2]
+
+
 def test_run_outside_of_a_worker_thread(remote):
     """There: NoEventLoopError in any thread that anyio had not made."""
     found = []
@@ -124,6 +143,44 @@ def test_a_model_can_be_named_before_the_server_is_there(repository, caplog):
     with caplog.at_level(logging.WARNING):
         assert Runner(repository).pair.name == "pair"
     assert caplog.records == []
+
+
+def test_it_works_where_it_is_written(repository, backends):
+    """There, only inside `bentoml serve`: init_local() warned that it does nothing, init_client() worked once."""
+    with Runner(repository, backend_directory=backends, name="A Name!") as runner:
+        pid = runner.start().server.pid
+        assert runner.start().server.pid == pid
+        assert runner.name == "A Name!"  # there, it was made lower-case, or a ValueError
+
+
+def test_a_server_that_is_not_there_says_so():
+    """There, all exceptions were swallowed for the whole time given, then it was False."""
+    [port] = choose_ports({"it": None}).values()
+    for protocol in ("grpc", "http"):
+        with (
+            Runner(url=f"{protocol}://127.0.0.1:{port}") as runner,
+            pytest.raises(ServerLostError, match="refused"),
+        ):
+            runner.is_server_ready()
+
+
+def test_a_machine_without_tritonserver(repository, cache):
+    """There: "'tritonserver' is not found on PATH"; here it says what brings one."""
+    with pytest.raises(StartError, match=r"no tritonserver found; looked at PATH.*tbsdk server install"):
+        Runner(repository).start()
+
+
+@pytest.mark.parametrize("way", ["field", "cli_args", "triton_options"])
+def test_a_port_that_is_given_is_the_port(repository, backends, way):
+    """There, a reserved one came after it on the command line and won; as an option it was an error."""
+    [port] = choose_ports({"it": None}).values()
+    given = {
+        "field": {"grpc_port": port},
+        "cli_args": {"cli_args": [f"--grpc-port={port}"]},
+        "triton_options": {"triton_options": [f"grpc_port={port}"]},
+    }[way]
+    with Runner(repository, backend_directory=backends, load_model=["rows"], **given) as runner:
+        assert runner.url == f"grpc://127.0.0.1:{port}"  # and loopback: there, it was 0.0.0.0
 
 
 def test_two_runners_in_one_process(started, repository, backends):
