@@ -43,6 +43,7 @@ ORDER = [
 ]  # fmt: skip
 #: Third parties and the only places that may know them.
 ONLY = {
+    "bentoml": ("runner",),
     "click": ("cli",),
     "rich": ("cli",),
     "fsspec": ("tools",),

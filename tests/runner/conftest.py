@@ -96,6 +96,8 @@ def write_repository(root: Path) -> Path:
     )
     model("maybe", {"IN0": ("FP32", [-1]), "IN1": ("FP32", [-1], "optional: true")}, pair("OUT", -1))
     model("timed", {"timeout": ("FP32", [-1])}, {"OUTmeout": ("FP32", [-1])})
+    names = {name: ("FP32", [-1]) for name in ("self", "version")}
+    model("names", names, {f"OUT{name[2:]}": row for name, row in names.items()})
     decoupled = "model_transaction_policy { decoupled: true }"
     model("many", {"IN": ("INT32", [1])}, {"OUT": ("INT32", [1])}, "many", extra=decoupled)
     model("grow", {"IN": ("INT32", [1])}, outs, "grow")

@@ -255,6 +255,9 @@ def test_e5_05_options_of_a_call(runner):
 def test_e5_05_an_input_called_like_an_option(runner):
     assert runner.timed.run(timeout=ROW)["OUTmeout"].tolist() == ROW.tolist()
     assert runner.timed.options(timeout=10**7).run(timeout=ROW).model_name == "timed"
+    assert runner.names.run(version=ROW, self=ROW)["OUTrsion"].tolist() == ROW.tolist()
+    assert asyncio.run(runner.names.async_run(version=ROW, self=ROW)).model_version == "1"
+    assert runner.names.options(version=1).run(version=ROW, self=ROW).model_version == "1"
     with pytest.raises(TypeError, match="no option 'nosuch'"):
         runner.timed.options(nosuch=1)
 

@@ -37,22 +37,25 @@ def command() -> None:
     epilog="""\b
 Examples:
   tbsdk bento export model_repository && bentoml serve
-  tbsdk bento export model_repository --release 26.05 -o bento
-  tbsdk bento export model_repository --base registry.example/my-triton:1
+  tbsdk bento export model_repository --release 24.10 -o bento
   tbsdk bento export s3://bucket/models -o bento
+  tbsdk bento export model_repository --base registry.example/my-triton:1
 """
 )
 @click.argument("repository")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Where to.  [default: beside REPOSITORY, or here]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to.  [default: beside REPOSITORY, or here where that is a bucket]",
 )
 @click.option("--name", help="The service's name.  [default: that of the folder above REPOSITORY]")
 @click.option(
     "--release",
-    metavar="YY.MM",
+    metavar="VERSION",
     default=DEFAULT_VERSION,
     show_default=True,
-    help="Release of NVIDIA's container image.",
+    help="Release of NVIDIA's container image, or the server's version: 24.10 has 2.51.",
 )
 @click.option("--base", metavar="IMAGE", help="The image that carries tritonserver, instead of NVIDIA's.")
 @click.option("--force", is_flag=True, help="Overwrite service.py and bentofile.yaml.")
@@ -62,23 +65,34 @@ def export(
     """Write service.py and bentofile.yaml for a model repository.
 
     Each model that has a config.pbtxt gets an endpoint with its inputs; `infer` asks any model. With -o the
-    repository is copied into that folder, as BentoML packs nothing from elsewhere; one in a bucket stays
-    there.
+    repository is copied into that folder, as BentoML packs nothing from elsewhere. One in a bucket stays there.
     """
     found = bento.export(repository, name=name, release=release, image=base)
-    local = None if is_uri(repository) else Path(repository).resolve()
-    folder = output or (local.parent if local else Path())
+    home = Path() if is_uri(repository) else Path(repository).resolve().parent
+    folder = output or home
     files = {folder / "service.py": found.service, folder / "bentofile.yaml": found.bentofile}
-    present = [file for file in files if file.exists()]
+    copy = None if is_uri(repository) else _copy(Path(repository).resolve(), folder)
+    present = [file for file in [*files, copy] if file and file.exists()]
     if present and not force:
         raise HandledError(f"{present[0]} is there already", "add --force to overwrite it")
     folder.mkdir(parents=True, exist_ok=True)
-    if local and local.parent != folder.resolve():
-        shutil.copytree(local, folder / local.name, dirs_exist_ok=force)
+    if copy is not None:
+        shutil.copytree(repository, copy, dirs_exist_ok=True)
     for file, text in files.items():
         file.write_text(text, encoding="utf-8")
         console.say(f"wrote {file}")
+    for empty in found.empty:
+        ((copy or Path(repository)) / empty.relative_to(repository) / ".gitkeep").touch()
+    if found.empty:
+        console.say(f"wrote .gitkeep in {len(found.empty)} version folder(s): BentoML packs no empty ones")
     console.say(f"next: cd {shlex.quote(str(folder))} && bentoml serve")
+
+
+def _copy(repository: Path, folder: Path) -> Path | None:
+    """Give where the repository is copied to; None where it lies there."""
+    if repository in (folder.resolve(), *folder.resolve().parents):
+        raise HandledError(f"{folder} lies in the repository itself", "name another -o")
+    return None if repository.parent == folder.resolve() else folder / repository.name
 
 
 @command.command(

@@ -79,7 +79,7 @@ class Model:
             raise TypeError(f"no option {unknown[0]!r}; there are {', '.join(OPTIONS)}")
         return Model(self._core, self.name, self.version, {**self._given, **options})
 
-    def run(self, *tensors: Any, **named: Any) -> Result:
+    def run(self, /, *tensors: Any, **named: Any) -> Result:
         """Send a request and wait for its response, from any thread.
 
         :raises TypeError: tensors that are not the model's; the message has the signature.
@@ -98,7 +98,7 @@ class Model:
 
     __call__ = run
 
-    async def async_run(self, *tensors: Any, **named: Any) -> Result:
+    async def async_run(self, /, *tensors: Any, **named: Any) -> Result:
         """Be :meth:`run` for coroutines, in any event loop."""
         signature, request = await self._abound(tensors, named, once=True)
         try:
@@ -109,7 +109,7 @@ class Model:
                 raise
         return await self._core.ainfer(self._request(fresh, tensors, named, once=True))
 
-    def stream(self, *tensors: Any, **named: Any) -> Stream[Result]:
+    def stream(self, /, *tensors: Any, **named: Any) -> Stream[Result]:
         """Send a request whose model gives any number of responses, and iterate over them.
 
         Leaving a ``with`` block early, or ``cancel()``, cancels the request. Over HTTP a request is one flat
@@ -117,7 +117,7 @@ class Model:
         """
         return self._core.stream(self._bound(tensors, named)[1])
 
-    async def async_stream(self, *tensors: Any, **named: Any) -> AsyncIterator[Result]:
+    async def async_stream(self, /, *tensors: Any, **named: Any) -> AsyncIterator[Result]:
         """Be :meth:`stream` for coroutines: ``async for result in model.async_stream(x)``."""
         _, request = await self._abound(tensors, named)
         async for result in self._core.astream(request):

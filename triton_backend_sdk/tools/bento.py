@@ -5,35 +5,35 @@ from __future__ import annotations
 import json
 import keyword
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.tools.check.repository import open_root
+from triton_backend_sdk.tools.check.repository import ModelDirectory, Repository, open_root
 from triton_backend_sdk.tools.config_text import parse_config
 from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION, Image
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.remote import parse
+from triton_backend_sdk.tools.server_options.options import is_uri
 
-#: Longer signatures get a line per argument.
+#: Longer lists of arguments get a line for each.
 _LONG = 70
-#: What the service has besides its models.
-_TAKEN = {"close", "infer", "models", "runner"}
+#: What the service has besides its models, what its signatures are made of, and paths that are BentoML's.
+_TAKEN = set(
+    """close infer models runner Any AsyncGenerator bentoml bool dict int list str healthz livez metrics
+    readyz""".split()
+)
+#: What a method uses, and names that pydantic and BentoML have for themselves.
+_NO_ARGUMENTS = set(
+    """http_errors json lists model result self args kwargs ctx context construct copy dict from_orm parse_file parse_obj
+    parse_raw schema schema_json update_forward_refs validate from_inputs media_type mime_type multipart_fields
+    to_http_response""".split()
+)
+_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 
-_HEAD = '''"""Serves the models in {folder}; `tbsdk bento export` wrote it, and it is yours to change."""
+_HEAD = '''"""Serves the models in {where}; `tbsdk bento export` wrote it, and it is yours to change."""
 
-import json
-import os
-from collections.abc import AsyncGenerator
-{path_import}from typing import Annotated, Any
-
-import bentoml
-import numpy as np
-from bentoml.validators import DType
-
-from triton_backend_sdk.runner import Result, Runner
+{imports}
 
 REPOSITORY = {repository}
 
@@ -50,57 +50,66 @@ def plain(value: Any) -> Any:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-@bentoml.service(name={name_text}, traffic={{"timeout": 60}})
+@bentoml.service(name={name}, traffic={{"timeout": 60}})
 class {cls}:
     """The models of a Triton that this service starts, or of the one at $TRITON_URL."""
 
     def __init__(self) -> None:
         url = os.environ.get("TRITON_URL")
-        self.runner = (Runner(url=url) if url else Runner(REPOSITORY, name={name_text})).start()
+        self.runner = (Runner(url=url) if url else Runner(REPOSITORY, name={name})).start()
 
     @bentoml.on_shutdown
     def close(self) -> None:
         self.runner.close()
 
+    async def __is_ready__(self) -> bool:
+        return await is_ready(self.runner)
+
     @bentoml.api
     async def models(self) -> list[dict[str, Any]]:
         """List the models and their state."""
-        return await self.runner.aio.get_model_repository_index()
+        with http_errors():
+            return await self.runner.aio.get_model_repository_index()
 
     @bentoml.api
     async def infer(self, model: str, inputs: dict[str, Any], version: str = "") -> dict[str, Any]:
         """Ask any model; inputs are nested lists by name."""
-        return lists(await self.runner.model(model, version).async_run(**inputs, batch="auto"))
+        with http_errors():
+            return lists(await self.runner.model(model, version).options(batch="auto").async_run(**inputs))
 '''
 
 _CALL = '''
     @bentoml.api
     async def {method}({arguments}) -> dict[str, Any]:
-        """Ask the model {model}."""
-        model = self.runner[{model_text}]
-        return lists(await model.async_run({given}, batch="auto"))
+        """Ask the model {model}: {tensors}."""
+        model = self.runner[{model_text}].options({options})
+        with http_errors():
+            return lists(await model.async_run({given}))
 '''
 
 _STREAM = '''
     @bentoml.api
     async def {method}({arguments}) -> AsyncGenerator[str, None]:
-        """Ask the model {model}, which answers any number of times: a line of JSON each."""
-        model = self.runner[{model_text}]
-        async for result in model.async_stream({given}, batch="auto"):
-            yield json.dumps(lists(result)) + "\\n"
+        """Ask the model {model}, which answers any number of times, a line of JSON each: {tensors}."""
+        model = self.runner[{model_text}].options({options})
+        with http_errors():
+            async for result in model.async_stream({given}):
+                yield json.dumps(lists(result)) + "\\n"
 '''
 
 _BENTOFILE = """# Written by `tbsdk bento export`; next: bentoml build, bentoml containerize {name}.
 service: "service:{cls}"
 include:
-  - "service.py"
-{folder}python:
+{include}
+python:
+  # true pins all packages; it takes an index that has them.
+  lock_packages: false
   packages:
     - "triton-backend-sdk[client]"
-    - "numpy"
 docker:
-  # Triton {release}, with Python {python}: `tbsdk dockerfile` makes an image with backends of your own.
+  # Triton {release}: `tbsdk dockerfile` makes an image with backends of your own.
   base_image: "{image}"
+  python_version: "{python}"
 """
 
 
@@ -110,6 +119,8 @@ class Export:
 
     service: str
     bentofile: str
+    #: Version folders without a file, as ensembles have them: BentoML packs files only.
+    empty: Sequence[Path] = ()
 
 
 def export(
@@ -121,97 +132,152 @@ def export(
 ) -> Export:
     """Write a service with an endpoint for each model that has a config.pbtxt, and one for any model.
 
-    :param repository: a folder, or the address of a bucket.
-    :param name: of the service; that of the folder above the repository, or the bucket, if not given.
-    :param release: of NVIDIA's container image.
+    :param repository: a folder, or s3://, gs://, as://.
+    :param name: of the service; that of the folder above the repository if not given.
+    :param release: of NVIDIA's container image, or the server's version.
     :param image: the base image, instead of NVIDIA's.
     :raises HandledError: the repository is not there, a config cannot be read, or there is no such release.
     """
-    root = open_root(repository)
-    if not root.is_dir():
-        raise HandledError(f"there is no model repository {repository}", "tbsdk bento export path/to/models")
-    local = isinstance(root, Path)
-    root = root.resolve() if local else root
-    above = root.parent.name if local else parse(str(repository)).bucket
-    name = name or re.sub(r"[^a-z0-9_]+", "_", above.lower()).strip("_") or "triton"
+    models = _models(repository)
+    name = name or _default_name(repository)
     if not re.fullmatch(r"[a-z0-9]([a-z0-9_.-]*[a-z0-9])?", name):
         raise HandledError(
             f"{name!r} cannot name a Bento: lower-case letters, digits, _, . and - were expected"
         )
     base = Image("bento", version=release, full=image)
-    cls = "".join(part.capitalize() for part in re.split(r"[^a-z0-9]+", name)) or "Triton"
+    cls = "".join(part.capitalize() for part in re.split(r"[^a-z0-9]+", name))
     cls = cls if cls[0].isalpha() else f"Triton{cls}"
+    folder = None if is_uri(repository) else Path(repository).resolve().name
+    methods = "".join(_methods(models))
     head = _HEAD.format(
-        folder=root.name if local else root,
-        repository=f"Path(__file__).parent / {_text(root.name)}" if local else _text(str(root)),
-        path_import="from pathlib import Path\n" if local else "",
-        name_text=_text(name),
+        where=_text(folder or str(repository))[1:-1],
+        imports=_imports(methods, folder is not None),
+        repository=_text(str(repository)) if folder is None else f"Path(__file__).parent / {_text(folder)}",
+        name=_text(name),
         cls=cls,
     )
-    folder = f'  - "{root.name}/"\n' if local else ""
-    return Export(
-        head + "".join(_methods(root)),
-        _BENTOFILE.format(
-            name=name, cls=cls, folder=folder, release=release, python=base.python, image=base.server
-        ),
+    include = ["service.py", *([f"{folder}/"] if folder else [])]
+    bentofile = _BENTOFILE.format(
+        name=name,
+        cls=cls,
+        include="\n".join(f"  - {_text(each)}" for each in include),
+        release=base.version,
+        python=base.python,
+        image=base.server,
     )
+    return Export(head + methods, bentofile, () if folder is None else _empty_versions(models))
 
 
-def _methods(root: Any) -> Iterator[str]:
-    used = set(_TAKEN)
-    for folder in sorted(root.iterdir(), key=lambda each: str(each.name)):
-        config = folder / "config.pbtxt"
-        if not config.is_file():
+def _models(repository: Path | str) -> list[ModelDirectory]:
+    path = open_root(repository)
+    try:
+        if not path.is_dir():
+            raise HandledError(f"there is no model repository {repository}", "tbsdk bento export path/to/models")
+        found = Repository(path)
+        if found.looks_like_a_model:
+            raise HandledError(f"{repository} looks like a model, not a repository", "name its parent")
+        return found.models
+    except HandledError:
+        raise
+    except Exception as error:  # each kind of store has errors of its own
+        raise HandledError(f"the model repository {repository} cannot be read: {error}") from error
+
+
+def _default_name(repository: Path | str) -> str:
+    if is_uri(repository):
+        above = str(repository).rstrip("/").split("/")[-2]
+    else:
+        above = Path(repository).resolve().parent.name
+    return re.sub(r"[^a-z0-9_]+", "_", above.lower()).strip("_") or "triton"
+
+
+def _empty_versions(models: Sequence[ModelDirectory]) -> list[Path]:
+    folders = (model.version_path(version) for model in models for version in model.versions)
+    return [folder for folder in folders if not any(path.is_file() for path in folder.rglob("*"))]
+
+
+def _imports(methods: str, is_local: bool) -> str:
+    streams = "AsyncGenerator" in methods
+    lines = [
+        "import json" if streams else "",
+        "import os",
+        "from collections.abc import AsyncGenerator" if streams else "",
+        "from pathlib import Path" if is_local else "",
+        "from typing import Any",
+        "\nimport bentoml",
+        "from triton_backend_sdk.runner import Result, Runner",
+        "from triton_backend_sdk.runner.bento import http_errors, is_ready",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _methods(models: Sequence[ModelDirectory]) -> list[str]:
+    used, found = set(_TAKEN), []
+    for model in models:
+        if not model.has_config:
             continue
         try:
-            fields = parse_config(config.read_bytes().decode())
-        except ValueError as error:
-            raise HandledError(f"{config}: {error}", "tbsdk check tells more") from error
-        inputs = _several(fields.get("input"))
+            fields = parse_config(model.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise HandledError(f"{model.config_path}: {error}", "tbsdk check tells more") from error
+        inputs = fields.get("input", [])
+        if not all(row.get("name") for row in inputs):
+            raise HandledError(f"{model.config_path}: an input has no name", "tbsdk check tells more")
         if not inputs:
             continue  # completed by its backend: known only once it is loaded
-        method = _identifier(fields.get("name") or folder.name, used)
-        template = _STREAM if _is_decoupled(fields) else _CALL
-        yield template.format(
-            method=method, model=folder.name, model_text=_text(folder.name), **_arguments(inputs)
+        method = _identifier(model.name, used)
+        is_decoupled = fields.get("model_transaction_policy", {}).get("decoupled")
+        texts = _arguments(inputs, with_sequence="sequence_batching" in fields)
+        template = _STREAM if is_decoupled else _CALL
+        model_text = _text(model.name)
+        found.append(
+            template.format(method=method, model=model_text[1:-1], model_text=model_text, **texts)
         )
+    return found
 
 
-def _arguments(inputs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    used = {"batch", "model", "self"}
-    names = [row["name"] for row in inputs]
-    required, optional, given = [], [], []
+def _arguments(inputs: Sequence[Mapping[str, Any]], *, with_sequence: bool) -> dict[str, str]:
+    used = {*_NO_ARGUMENTS, *(_SEQUENCE if with_sequence else ())}
+    required, optional, given = [], [], {}
     for row in inputs:
-        argument = _identifier(row["name"], used)
-        kind = _annotation(str(row.get("data_type", "")))
+        argument = _identifier(row["name"], used, protected="model_")
         if row.get("optional"):
-            optional.append(f"{argument}: {kind} | None = None")
+            optional.append(f"{argument}: list[Any] | None = None")
         else:
-            required.append(f"{argument}: {kind}")
-        given.append(f"{_text(row['name'])}: {argument}")
-    given_text = f"**{{{', '.join(given)}}}"
-    if all(
-        name.isidentifier() and pair == f"{_text(name)}: {name}"
-        for name, pair in zip(names, given, strict=True)
-    ):
-        given_text = ", ".join(f"{name}={name}" for name in names)
-    every = [*required, *optional]
-    arguments = ", ".join(["self", *every])
-    if len(arguments) > _LONG:
-        arguments = "\n        " + ",\n        ".join(["self", *every]) + ",\n    "
-    return {"arguments": arguments, "given": given_text}
+            required.append(f"{argument}: list[Any]")
+        given[row["name"]] = argument
+    if with_sequence:
+        required.append("sequence_id: int | str")
+        optional += [f"{name}: bool = False" for name in _SEQUENCE[1:]]
+    options = ['batch="auto"', *(f"{name}={name}" for name in _SEQUENCE if with_sequence)]
+    return {
+        "tensors": _text(", ".join(_described(row) for row in inputs))[1:-1],
+        "arguments": _listed(["self", *required, *optional], 4),
+        "given": _given(given),
+        "options": _listed(options, 8),
+    }
 
 
-def _annotation(datatype: str) -> str:
-    known = {each.config_name: each for each in DataType}.get(datatype)
-    if known is None or known in (DataType.BYTES, DataType.BF16):
-        return "list[Any]"
-    return f'Annotated[np.ndarray, DType("{known.numpy_name}")]'
+def _described(row: Mapping[str, Any]) -> str:
+    datatype = str(row.get("data_type", "")).removeprefix("TYPE_")
+    return f"{row['name']} {datatype} {row.get('dims', [])}"
 
 
-def _identifier(name: str, used: set[str]) -> str:
+def _given(arguments: Mapping[str, str]) -> str:
+    if all(name == argument for name, argument in arguments.items()):
+        return _listed([f"{name}={name}" for name in arguments], 12)
+    return f"**{{{_listed([f'{_text(name)}: {argument}' for name, argument in arguments.items()], 12)}}}"
+
+
+def _listed(items: Sequence[str], indent: int) -> str:
+    text = ", ".join(items)
+    margin = "\n" + " " * indent
+    return text if len(text) <= _LONG else "".join(f"{margin}    {item}," for item in items) + margin
+
+
+def _identifier(name: str, used: set[str], protected: str = "_") -> str:
     found = re.sub(r"\W", "_", name, flags=re.ASCII)
-    if not found.isidentifier() or found.startswith("_") or keyword.iskeyword(found):
+    if not found.isidentifier() or found.startswith(("_", protected)) or keyword.iskeyword(found):
         found = f"m_{found.lstrip('_')}"
     while found in used:
         found += "_"
@@ -221,11 +287,3 @@ def _identifier(name: str, used: set[str]) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _is_decoupled(fields: Mapping[str, Any]) -> bool:
-    return bool(fields.get("model_transaction_policy", {}).get("decoupled"))
-
-
-def _several(value: Any) -> list[Mapping[str, Any]]:
-    return list(value) if isinstance(value, list) else [value] if value else []

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from triton_backend_sdk._version import __version__
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.releases import image_version
 
 DEFAULT_VERSION = "26.05"
 REGISTRY_IMAGE = "nvcr.io/nvidia/tritonserver"
@@ -41,7 +42,7 @@ class Image:
     name: str
     #: The project's own requirements, as in pyproject.toml.
     requirements: Sequence[str] = ()
-    #: Container release, as in 26.05.
+    #: Container release, as in 26.05; given as the server's version, as in 2.69, it becomes that.
     version: str = DEFAULT_VERSION
     #: The image that carries the server, where it is not NVIDIA's of that release.
     full: str | None = None
@@ -54,8 +55,7 @@ class Image:
         if not (self.name.isidentifier() and self.name.isascii()):
             raise HandledError(f"{self.name!r} cannot name a backend: a Python package name was expected")
         retry = f"tbsdk dockerfile --version {DEFAULT_VERSION}"
-        if not re.fullmatch(r"\d\d\.(0[1-9]|1[0-2])", self.version):
-            raise HandledError(f"{self.version!r} is no release: expected year and month, as in 26.05", retry)
+        object.__setattr__(self, "version", image_version(self.version))
         if self.version < _OLDEST and not self.full:
             reason = f"it has Python {self.python}, a backend needs 3.10: take {_OLDEST} or newer"
             raise HandledError(f"release {self.version} is too old: {reason}", retry)
