@@ -1,40 +1,19 @@
-"""A model repository as a BentoML service: the files that `tbsdk bento` writes, and a service that really serves."""
+"""A model repository as a BentoML service: the files that `tbsdk bento export` writes, and what `serve` starts."""
 
 from __future__ import annotations
 
 import ast
-import importlib.util
-import json
 import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.runtime.conftest import write_model
 from triton_backend_sdk import cli
 from triton_backend_sdk.tools.bento import export
-from triton_backend_sdk.tools.build import build_backend
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.ports import choose_ports
-from triton_backend_sdk.tools.project import Project
-
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-#: A Python with BentoML may lie elsewhere: it is heavy, and wants its own versions of much.
-BENTO_PYTHON = os.environ.get("TBSDK_BENTO_PYTHON") or (
-    sys.executable if importlib.util.find_spec("bentoml") else None
-)
-needs_bentoml = pytest.mark.skipif(
-    BENTO_PYTHON is None,
-    reason="bentoml is not installed: pip install 'bentoml>=1.4', or name a Python that has it in TBSDK_BENTO_PYTHON",
-)
 
 
 def run(*words):
@@ -64,11 +43,19 @@ def test_e5_13_export_is_golden(models, golden):
 
 
 def test_the_base_image_follows_the_release(models):
-    assert ":24.10-py3" in export(models, release="24.10").bentofile
-    assert "with Python 3.10" in export(models, release="24.10").bentofile
-    assert 'base_image: "mine:1"' in export(models, image="mine:1").bentofile
+    for release, image, python in (
+        ("24.10", "24.10", "3.10"),
+        ("2.51", "24.10", "3.10"),
+        ("2.69.0", "26.05", "3.12"),
+    ):
+        docker = yaml.safe_load(export(models, release=release).bentofile)["docker"]
+        assert docker["base_image"].endswith(f"/tritonserver:{image}-py3")
+        assert docker["python_version"] == python
+    assert yaml.safe_load(export(models, image="mine:1").bentofile)["docker"]["base_image"] == "mine:1"
     with pytest.raises(HandledError, match=r"release 22\.12 is too old"):
         export(models, release="22.12")
+    with pytest.raises(HandledError, match=r"'2\.99' is no release.*2\.72 \(26\.08\) or 2\.73 \(26\.09\)"):
+        export(models, release="2.99")
 
 
 def test_what_cannot_be_exported(tmp_path, models):
@@ -76,9 +63,61 @@ def test_what_cannot_be_exported(tmp_path, models):
         export(tmp_path / "nowhere")
     with pytest.raises(HandledError, match="'A b' cannot name a Bento"):
         export(models, name="A b")
-    (models / "plain" / "config.pbtxt").write_text("input [")
-    with pytest.raises(HandledError, match=r"plain/config.pbtxt: .*line 1"):
-        export(models)
+    with pytest.raises(HandledError, match="plain looks like a model, not a repository"):
+        export(models / "plain")
+    for text, words in (
+        ("input [", r"plain/config.pbtxt: .*line 1"),
+        ("input { data_type: TYPE_FP32 }", "plain/config.pbtxt: an input has no name"),
+    ):
+        (models / "plain" / "config.pbtxt").write_text(text)
+        with pytest.raises(HandledError, match=words):
+            export(models)
+
+
+@pytest.mark.parametrize(
+    "name", ["dict", "bentoml", "metrics", "livez", "infer", "close", "class", "1st", "é"]
+)
+def test_a_model_may_have_any_name(tmp_path, name):
+    write_model(tmp_path / "models", name, "b", {"IN": ("FP32", [1])}, {"OUT": ("FP32", [1])})
+    service = ast.parse(export(tmp_path / "models").service).body[-1]
+    functions = [node for node in service.body if isinstance(node, ast.AsyncFunctionDef)]
+    assert functions[-1].name not in {
+        "np",
+        "dict",
+        "bentoml",
+        "metrics",
+        "livez",
+        *(f.name for f in functions[:-1]),
+    }
+    assert f'self.runner["{name}"]' in ast.unparse(functions[-1]).replace("'", '"')
+
+
+def test_a_repository_without_models(tmp_path):
+    (tmp_path / "models").mkdir()
+    service = export(tmp_path / "models").service
+    assert [line for line in service.splitlines() if "async def" in line][1:] == [
+        "    async def models(self) -> list[dict[str, Any]]:",
+        '    async def infer(self, model: str, inputs: dict[str, Any], version: str = "") -> dict[str, Any]:',
+    ]
+    assert "AsyncGenerator" not in service
+
+
+def test_a_repository_in_a_bucket(models, tmp_path, monkeypatch):
+    system = pytest.importorskip("fsspec").filesystem("memory")
+    pytest.importorskip("upath")
+    system.put(str(models), "/shop/models", recursive=True)
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert run("export", "memory://shop/models", "-o", "out").exit_code == 0
+    finally:
+        system.rm("/shop", recursive=True)
+    service, bentofile = ((tmp_path / "out" / name).read_text() for name in ("service.py", "bentofile.yaml"))
+    assert 'REPOSITORY = "memory://shop/models"' in service
+    assert "async def plain(self, IN: list[Any])" in service
+    assert yaml.safe_load(bentofile)["include"] == ["service.py"]
+    assert not (tmp_path / "out" / "models").exists()
+    with pytest.raises(HandledError, match="there is no model repository memory://shop/nothing"):
+        run("export", "memory://shop/nothing", "-o", "out")
 
 
 def test_export_writes_beside_the_repository_or_copies_it(models, tmp_path):
@@ -90,118 +129,67 @@ def test_export_writes_beside_the_repository_or_copies_it(models, tmp_path):
     assert 'service: "service:Other"' in (models.parent / "bentofile.yaml").read_text()
     assert run("export", models, "-o", tmp_path / "out").exit_code == 0
     assert (tmp_path / "out" / "models" / "plain" / "config.pbtxt").is_file()
+    (tmp_path / "out" / "service.py").unlink()
+    (tmp_path / "out" / "bentofile.yaml").unlink()
+    with pytest.raises(HandledError, match=r"out/models is there already"):
+        run("export", models, "-o", tmp_path / "out")
+    for inside in (models, models / "plain"):
+        with pytest.raises(HandledError, match="lies in the repository itself"):
+            run("export", models, "-o", inside)
 
 
-def test_serve_takes_bentomls_old_options(tmp_path, monkeypatch):
-    program = tmp_path / "bentoml"
-    program.write_text('#!/bin/sh\necho "$TBSDK_RUNNER_OPTIONS|$*"\n')
+def test_empty_version_folders_are_packed_too(models, tmp_path):
+    """An ensemble has one, and Triton wants it; BentoML packs files only."""
+    assert "wrote .gitkeep in 4 version folder(s)" in run("export", models, "-o", tmp_path / "out").output
+    assert (tmp_path / "out" / "models" / "plain" / "1" / ".gitkeep").is_file()
+    assert not (models / "plain" / "1" / ".gitkeep").exists()
+    assert run("export", models).exit_code == 0
+    assert (models / "plain" / "1" / ".gitkeep").is_file()
+    assert ".gitkeep" not in run("export", models, "--force").output
+
+
+@pytest.fixture
+def became(tmp_path, monkeypatch):
+    """What `serve` would have become: the program and its arguments."""
+    program = tmp_path / "bin" / "bentoml"
+    program.parent.mkdir()
+    program.write_text("")
     program.chmod(0o755)
-    command = [sys.executable, "-m", "triton_backend_sdk", "bento", "serve", str(tmp_path)]
-    options = [
-        "--triton-option",
-        "model-control-mode=explicit",
-        "--triton-options",
-        "load_model:rows",
-        "--port",
-        "1",
-    ]
-    environ = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
-    done = subprocess.run(
-        [*command, *options], env=environ, capture_output=True, text=True, timeout=30, check=True
-    )
-    assert done.stdout == f"model-control-mode=explicit load_model:rows|serve {tmp_path} --port 1\n"
-    for wrong in ("nosuch=1", "model-repository=x", "grpc-port"):
-        failed = [*command, "--triton-option", wrong]
-        done = subprocess.run(failed, env=environ, capture_output=True, text=True, timeout=30, check=False)
-        assert (done.returncode, wrong.partition("=")[0] in done.stderr) == (1, True), done.stderr
+    found = []
+    monkeypatch.setattr(os, "execv", lambda program, argv: found.append(argv))
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    monkeypatch.setenv("TBSDK_RUNNER_OPTIONS", "log-info=1")
+    return found
 
 
-class Service:
-    """A `bentoml serve` on loopback."""
-
-    def __init__(self, folder, **environ):
-        [self.port] = choose_ports({"it": None}).values()
-        command = [
-            BENTO_PYTHON,
-            "-m",
-            "bentoml",
-            "serve",
-            ".",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-        ]
-        given = {
-            **os.environ,
-            "BENTOML_DO_NOT_TRACK": "True",
-            "BENTOML_HOME": str(folder / "bentoml"),
-            **environ,
-        }
-        given["PYTHONPATH"] = str(EXAMPLES.parent)
-        self.log = (folder / "log.txt").open("w+")
-        self.process = subprocess.Popen(
-            command, cwd=folder, env=given, stdout=self.log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-    def ask(self, path, document=None):
-        data = None if document is None else json.dumps(document).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data, headers)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-            return answer.read().decode()
-
-    def __enter__(self):
-        deadline = time.monotonic() + 60
-        while True:
-            assert self.process.poll() is None, self.text()
-            assert time.monotonic() < deadline, self.text()
-            try:
-                self.ask("livez")
-                return self
-            except OSError:
-                time.sleep(0.1)
-
-    def text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def __exit__(self, *exception):
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.log.close()
+def test_serve_takes_bentomls_old_options(became, tmp_path):
+    """bentoml is that of the same Python."""
+    options = ["--triton-option", "model-control-mode=explicit", "--triton-options", "load_model:rows"]
+    assert run("serve", tmp_path, *options, "--port", "1").exit_code == 0
+    assert became == [[str(tmp_path / "bin" / "bentoml"), "serve", str(tmp_path), "--port", "1"]]
+    assert os.environ["TBSDK_RUNNER_OPTIONS"] == "log-info=1 model-control-mode=explicit load_model:rows"
 
 
-@needs_bentoml
-def test_the_example_serves(tmp_path):
-    folder = tmp_path / "service"
-    shutil.copytree(EXAMPLES / "bentoml_service", folder)
-    for name in ("text_normalize", "token_streaming"):
-        build_backend(Project.find(EXAMPLES / name), folder / "build" / "backends")
-    with Service(folder) as service:
-        assert json.loads(service.ask("normalize", {"texts": ["  Hello   WORLD ", " "]})) == ["hello world"]
-        assert json.loads(service.ask("versions", {})) == {"text_normalize": ["1"], "token_streaming": ["1"]}
-        words = service.ask("go_on", {"prompt": "the", "tokens": 3}).split()
-        assert 1 <= len(words) <= 3
+def test_serve_without_bentoml(became, tmp_path, monkeypatch):
+    (tmp_path / "bin" / "bentoml").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HandledError, match="bentoml is not on PATH") as caught:
+        run("serve", tmp_path)
+    assert caught.value.next_step == "pip install 'bentoml>=1.4'"
 
 
-@needs_bentoml
-def test_what_is_exported_serves(tmp_path, repository, backends, started):
-    folder = tmp_path / "service"
-    assert run("export", repository, "-o", folder).exit_code == 0
-    options = f"backend-directory={backends}"
-    with Service(folder, TBSDK_RUNNER_OPTIONS=options) as service:
-        assert json.loads(service.ask("pair", {"IN0": [1, 2], "IN1": [3, 4]})) == {
-            "OUT0": [1, 2],
-            "OUT1": [3, 4],
-        }
-        assert json.loads(service.ask("rows", {"IN": [1, 2]})) == {"OUT": [[1, 2]]}
-        assert json.loads(service.ask("infer", {"model": "texts", "inputs": {"IN": "é"}})) == {"OUT": [["é"]]}
-        lines = service.ask("many", {"IN": [2]}).splitlines()
-        assert [json.loads(line) for line in lines] == [{"OUT": [0]}, {"OUT": [1]}]
-    with Service(folder, TRITON_URL=started.url) as service:
-        assert json.loads(service.ask("rows", {"IN": [[1, 2]]})) == {"OUT": [[1, 2]]}
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("nosuch=1", "no option --nosuch"),
+        ("log-verbosity=1", "did you mean --log-verbose"),
+        ("model-repository=x", "'model-repository' is not for here: give the repository as Runner's first"),
+        ("grpc-port", "triton option 'grpc-port': expected NAME=VALUE"),
+        ("grpc-port=x", "grpc-port"),
+    ],
+)
+def test_an_old_option_that_cannot_be_is_told(became, tmp_path, option, words):
+    with pytest.raises(HandledError, match=words) as caught:
+        run("serve", tmp_path, "--triton-option", option)
+    assert caught.value.next_step == "tritonserver's options are in `tbsdk serve --help`"
+    assert became == []

@@ -108,12 +108,10 @@ def test_the_python_of_a_release(version, python):
     assert Image("scale", version=version).python == python
 
 
-@pytest.mark.parametrize("version", ["", "latest", "24.13", "24.00", "2.51.0", "24.12-py3", "24.12\n"])
+@pytest.mark.parametrize("version", ["", "latest", "24.13", "24.00", "24.12-py3", "24.12\n"])
 def test_versions_that_are_none(version):
-    with pytest.raises(HandledError, match="expected year and month, as in") as caught:
+    with pytest.raises(HandledError, match="is no release of Triton: expected a container version, as in"):
         Image("scale", version=version)
-
-    assert caught.value.next_step == "tbsdk dockerfile --version 26.05"
 
 
 def test_releases_with_a_python_too_old():

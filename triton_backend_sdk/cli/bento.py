@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def export(
 ) -> None:
     """Write service.py and bentofile.yaml for a model repository.
 
-    Each model that has a config.pbtxt gets an endpoint with its inputs; `infer` asks any model. With -o the
-    repository is copied into that folder, as BentoML packs nothing from elsewhere. One in a bucket stays there.
+    Each model that has a config.pbtxt gets an endpoint with its inputs; `infer` asks any model. With -o a
+    repository on this machine is copied there, too: BentoML packs nothing from elsewhere.
     """
     found = bento.export(repository, name=name, release=release, image=base)
     home = Path() if is_uri(repository) else Path(repository).resolve().parent
@@ -119,13 +120,15 @@ def serve(*, folder: Path, triton_options: Sequence[str], arguments: Sequence[st
 
     Other options are bentoml's. The Runner reads tritonserver's from $TBSDK_RUNNER_OPTIONS.
     """
-    program = shutil.which("bentoml")
-    if program is None:
-        raise HandledError("bentoml is not on PATH", "pip install 'bentoml>=1.4'")
     try:
         server_options(None, (), triton_options, {})
     except (TypeError, ValueError) as error:
         raise HandledError(str(error), "tritonserver's options are in `tbsdk serve --help`") from error
+    # That of this Python, also where its environment is not active.
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which("bentoml", path=places)
+    if program is None:
+        raise HandledError("bentoml is not on PATH", "pip install 'bentoml>=1.4'")
     given = [*shlex.split(os.environ.get("TBSDK_RUNNER_OPTIONS", "")), *triton_options]
     os.environ["TBSDK_RUNNER_OPTIONS"] = shlex.join(given)
     os.execv(program, [program, "serve", str(folder), *arguments])  # noqa: S606  it becomes bentoml

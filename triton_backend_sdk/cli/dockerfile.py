@@ -35,10 +35,10 @@ Examples:
 @click.argument("project", type=click.Path(path_type=Path), default=".")
 @click.option(
     "--version",
-    metavar="YY.MM",
+    metavar="VERSION",
     default=DEFAULT_VERSION,
     show_default=True,
-    help="Release of NVIDIA's container image.",
+    help="Release of NVIDIA's container image, or the server's version: 24.10 has 2.51.",
 )
 @click.option(
     "--style",

@@ -1,4 +1,4 @@
-"""What a BentoML service wants of a Runner: errors with the HTTP status that fits, and whether it is ready."""
+"""What a BentoML service wants of a Runner: errors with the status that fits, and whether it is ready."""
 
 from __future__ import annotations
 

@@ -19,15 +19,21 @@ from triton_backend_sdk.tools.server_options.options import is_uri
 #: Longer lists of arguments get a line for each.
 _LONG = 70
 #: What the service has besides its models, what its signatures are made of, and paths that are BentoML's.
-_TAKEN = set(
-    """close infer models runner Any AsyncGenerator bentoml bool dict int list str healthz livez metrics
-    readyz""".split()
+_TAKEN = frozenset(
+    re.findall(
+        r"\w+",
+        """close infer models runner Any AsyncGenerator bentoml bool dict int list str healthz livez metrics
+        readyz""",
+    )
 )
 #: What a method uses, and names that pydantic and BentoML have for themselves.
-_NO_ARGUMENTS = set(
-    """http_errors json lists model result self args kwargs ctx context construct copy dict from_orm parse_file parse_obj
-    parse_raw schema schema_json update_forward_refs validate from_inputs media_type mime_type multipart_fields
-    to_http_response""".split()
+_NO_ARGUMENTS = frozenset(
+    re.findall(
+        r"\w+",
+        """http_errors json lists model result self args kwargs ctx context construct copy dict from_orm
+        parse_file parse_obj parse_raw schema schema_json validate update_forward_refs from_inputs media_type
+        mime_type multipart_fields to_http_response""",
+    )
 )
 _SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 
@@ -172,7 +178,7 @@ def _models(repository: Path | str) -> list[ModelDirectory]:
     path = open_root(repository)
     try:
         if not path.is_dir():
-            raise HandledError(f"there is no model repository {repository}", "tbsdk bento export path/to/models")
+            raise HandledError(f"there is no model repository {repository}", "tbsdk bento export models")
         found = Repository(path)
         if found.looks_like_a_model:
             raise HandledError(f"{repository} looks like a model, not a repository", "name its parent")
@@ -230,9 +236,7 @@ def _methods(models: Sequence[ModelDirectory]) -> list[str]:
         texts = _arguments(inputs, with_sequence="sequence_batching" in fields)
         template = _STREAM if is_decoupled else _CALL
         model_text = _text(model.name)
-        found.append(
-            template.format(method=method, model=model_text[1:-1], model_text=model_text, **texts)
-        )
+        found.append(template.format(method=method, model=model_text[1:-1], model_text=model_text, **texts))
     return found
 
 

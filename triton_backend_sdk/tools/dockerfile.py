@@ -54,11 +54,10 @@ class Image:
     def __post_init__(self) -> None:
         if not (self.name.isidentifier() and self.name.isascii()):
             raise HandledError(f"{self.name!r} cannot name a backend: a Python package name was expected")
-        retry = f"tbsdk dockerfile --version {DEFAULT_VERSION}"
         object.__setattr__(self, "version", image_version(self.version))
         if self.version < _OLDEST and not self.full:
             reason = f"it has Python {self.python}, a backend needs 3.10: take {_OLDEST} or newer"
-            raise HandledError(f"release {self.version} is too old: {reason}", retry)
+            raise HandledError(f"release {self.version} is too old: {reason}")
         for reference in (self.full, self.base):
             if reference is not None and not re.fullmatch(r"[A-Za-z0-9][\w./:@-]*", reference):
                 raise HandledError(f"{reference!r} is no image: NAME[:TAG] or NAME@DIGEST was expected")
