@@ -176,17 +176,12 @@ def export(
 
 def _models(repository: Path | str) -> list[ModelDirectory]:
     path = open_root(repository)
-    try:
-        if not path.is_dir():
-            raise HandledError(f"there is no model repository {repository}", "tbsdk bento export models")
-        found = Repository(path)
-        if found.looks_like_a_model:
-            raise HandledError(f"{repository} looks like a model, not a repository", "name its parent")
-        return found.models
-    except HandledError:
-        raise
-    except Exception as error:  # each kind of store has errors of its own
-        raise HandledError(f"the model repository {repository} cannot be read: {error}") from error
+    if not path.is_dir():
+        raise HandledError(f"there is no model repository {repository}", "tbsdk bento export models")
+    found = Repository(path)
+    if found.looks_like_a_model:
+        raise HandledError(f"{repository} looks like a model, not a repository", "name its parent")
+    return found.models
 
 
 def _default_name(repository: Path | str) -> str:
@@ -223,7 +218,7 @@ def _methods(models: Sequence[ModelDirectory]) -> list[str]:
         if not model.has_config:
             continue
         try:
-            fields = parse_config(model.config_path.read_text(encoding="utf-8"))
+            fields = parse_config(model.config_path.read_bytes().decode())
         except (OSError, ValueError) as error:
             raise HandledError(f"{model.config_path}: {error}", "tbsdk check tells more") from error
         inputs = fields.get("input", [])
