@@ -252,7 +252,7 @@ def test_inputs_with_any_name_are_inputs(packed):
         ("sequence", {"IN": [1], "sequence_id": 0}, 400, "non-zero or non-empty correlation ID"),
         ("infer", {"model": "nosuch", "inputs": {}}, 404, "unknown model: 'nosuch'"),
         ("infer", {"model": "rows", "inputs": {}}, 400, "rows needs 1 more input(s), IN"),
-        ("infer", {"model": "many", "inputs": {"IN": [1]}}, 400, "decoupled transaction policy"),
+        ("infer", {"model": "many", "inputs": {"IN": [1]}}, 400, "many gives any number of responses"),
         ("infer", {"model": "rows", "inputs": {"IN": [1]}, "version": "9"}, 404, "version 9 is not found"),
     ],
 )
