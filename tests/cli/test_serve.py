@@ -193,7 +193,7 @@ def test_ports_build_folder_and_server_are_the_given_ones(serve, project, tmp_pa
 
 
 def test_no_project_is_told(tmp_path):
-    with pytest.raises(HandledError, match=f"no backend project in {tmp_path}"):
+    with pytest.raises(HandledError, match=f"no backend project in {tmp_path}.*; nor is it a model repo"):
         run(["serve", str(tmp_path)])
 
 
@@ -219,10 +219,24 @@ def test_no_server_is_told_before_anything_is_built(project, cache):
     assert not (project.root / "build").exists()
 
 
-def test_flags_after_dashes_are_refused(project):
-    with pytest.raises(HandledError, match="--http-port=1 is no path") as caught:
-        run(["serve", str(project.root), "--", "--http-port=1"])
-    assert "without --" in str(caught.value.next_step)
+def test_a_pasted_command_line_is_served_beside_the_project(serve, project, tmp_path):
+    more = tmp_path / "more" / "again"
+    (more / "1").mkdir(parents=True)
+    (more / "config.pbtxt").write_text('backend: "echo"\n' + ECHO_MODELS["rows"])
+    port = choose_ports({"http": None})["http"]
+    one = serve(
+        *(project.root, "--", "/opt/tritonserver/bin/tritonserver", "--http-port", port, "--log-verb=1"),
+        *("--model-repository", more.parent, "--model-store", project.model_repository),
+    )
+    assert one.wait_for("http  ").endswith(f"127.0.0.1:{port}")
+    one.wait_for("  model    rows version 1  READY")
+    one.wait_for("  model    again version 1  READY")
+    one.wait_for("warning: --model-store is deprecated")
+
+
+def test_a_server_without_models_says_so(serve, tmp_path):
+    one = serve("--model-repository", tmp_path)
+    one.wait_for(f"no models: there are none in {tmp_path}")
 
 
 def test_a_model_py_is_served_as_it_is(serve, tmp_path):
@@ -247,8 +261,10 @@ def test_a_model_py_is_served_as_it_is(serve, tmp_path):
 @pytest.mark.parametrize(
     ("folder", "advice"),
     [
-        ("models", "name the folder that holds MODEL/1/model.py"),
-        ("repository/doubles", "it looks like a model; "),
+        (".", "name the folder that holds MODEL/1/model.py"),
+        ("repository/doubles", "name the folder that holds it: {}/repository"),
+        ("repository/doubles/1", "name the folder that holds it: {}/repository"),
+        ("nowhere", "mend the path"),
     ],
 )
 def test_no_model_py_is_told_before_anything_is_built(tmp_path, folder, advice):
@@ -256,8 +272,8 @@ def test_no_model_py_is_told_before_anything_is_built(tmp_path, folder, advice):
     version.mkdir(parents=True)
     (version / "model.py").touch()
 
-    with pytest.raises(HandledError, match=r"looked for MODEL/1/model\.py") as caught:
+    with pytest.raises(HandledError) as caught:
         run(["serve", "--compat", str(tmp_path / folder), "-o", str(tmp_path / "out")])
 
-    assert advice in str(caught.value.next_step)
+    assert advice.format(tmp_path) in str(caught.value.next_step)
     assert not (tmp_path / "out").exists()

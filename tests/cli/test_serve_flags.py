@@ -83,6 +83,47 @@ def test_flags_become_options(options):
     }
 
 
+def test_what_stands_after_dashes_is_a_command_line_of_tritonserver(options):
+    given = options(
+        *("--log-verbose=1", "--backend-config=a,b=c", "--", "/opt/tritonserver/bin/tritonserver"),
+        *(
+            "--model-repository",
+            "models",
+            "--model-repository=more",
+            "--log-verb",
+            "2",
+            "--allow-http",
+            "off",
+        ),
+        *("--backend-config=d,e=f", "--disable-auto", "--trace-rate=5"),
+    )
+    assert given.to_dict() == {
+        "model_repository": ["models", "more"],
+        "log_verbose": 2,
+        "disable_auto_complete_config": True,
+        "allow_http": False,
+        "trace_config": {"": {"rate": "5"}},
+        "backend_config": {"a": {"b": "c"}, "d": {"e": "f"}},
+    }
+    assert options("--").to_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("pasted", "says"),
+    [
+        (["project"], "Unexpected argument: project"),
+        (["other-server", "--log-verbose=1"], "Unexpected argument: other-server"),
+        (["--http-prt=1"], "tritonserver has no option --http-prt; did you mean --http-port"),
+        (["--http-port"], "--http-port needs a value"),
+        (["--http-port", "1x"], "tritonserver would take it for 1"),
+    ],
+)
+def test_what_is_wrong_after_dashes_is_told(options, pasted, says):
+    with pytest.raises(HandledError, match=says) as caught:
+        options("--", *pasted)
+    assert "after -- stand tritonserver's flags" in str(caught.value.next_step)
+
+
 @pytest.mark.parametrize(
     ("word", "says"),
     [

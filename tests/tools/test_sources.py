@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from triton_backend_sdk.tools.errors import HandledError
@@ -65,14 +67,31 @@ def test_a_cloud_is_a_repository_and_no_folder():
 
 def test_repositories_that_are_named_are_added_to_the_project_here(tmp_path, monkeypatch):
     one = project(tmp_path / "a", "one")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(one.root)
-    sources = find_sources([], ["elsewhere"], compat=False)
-    assert sources.repositories == [one.model_repository, "elsewhere"]
+    sources = find_sources([], ["~/elsewhere", tmp_path / "elsewhere", "model_repository"], compat=False)
+    assert sources.repositories == [Path("model_repository"), tmp_path / "elsewhere"]
     (tmp_path / "nothing").mkdir()
     monkeypatch.chdir(tmp_path / "nothing")
-    assert find_sources([], ["elsewhere"], compat=False).repositories == ["elsewhere"]
+    assert find_sources([], ["../elsewhere"], compat=False).repositories == [Path("../elsewhere")]
     with pytest.raises(HandledError, match="no backend project"):
         find_sources([], [], compat=False)
+
+
+@pytest.mark.parametrize("given", ["path", "flag"])
+def test_a_model_in_place_of_its_repository_is_told(models, given):
+    paths, repositories = ([str(models / "plain")], []) if given == "path" else ([], [models / "plain"])
+    with pytest.raises(HandledError, match="plain looks like a model") as caught:
+        find_sources(paths, repositories, compat=False)
+    assert caught.value.next_step == f"name the folder that holds it: {models}"
+
+
+@pytest.mark.parametrize("given", ["path", "flag"])
+def test_what_is_not_there_is_told(tmp_path, given):
+    lost = str(tmp_path / "lost")
+    with pytest.raises(HandledError, match=f"there is no {lost}: a backend project or a model repository"):
+        find_sources(*(([lost], []) if given == "path" else ([], [lost])), compat=False)
 
 
 def test_two_projects_of_one_name_are_refused(tmp_path):

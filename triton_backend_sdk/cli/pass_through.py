@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -9,9 +11,13 @@ class PassThrough(click.Command):
     """A command whose arguments after ``--`` belong to another program."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what stands before ``--``; what follows is the context's ``obj``."""
+        """Parse what stands before ``--``; what follows is the context's ``obj``.
+
+        A whole command line may be pasted there: the program's name is left out.
+        """
         cut = args.index("--") if "--" in args else len(args)
-        ctx.obj = args[cut + 1 :]
+        pasted = args[cut + 1 :]
+        ctx.obj = pasted[1:] if pasted and Path(pasted[0]).name == "tritonserver" else pasted
         return super().parse_args(ctx, args[:cut])
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:

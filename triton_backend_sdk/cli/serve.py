@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Examples:
   tbsdk serve --log-verbose=1 --model-control-mode=explicit --load-model=mybackend
   tbsdk serve --exit-on-error=false       models that fail do not stop the others
   tbsdk serve --compat path/to/models     models of the stock Python backend, in process
+  tbsdk serve -- tritonserver --model-repository models --log-verbose 1     a command line as it is
   tbsdk serve --save-config server.yaml --log-verbose=1, then: tbsdk serve --config server.yaml
   eval "$(_TBSDK_COMPLETE=bash_source tbsdk)"     completion of all this in bash; zsh_source in zsh
 """,
@@ -55,7 +57,10 @@ Examples:
 @click.option("--save-config", type=_PATH, help="Write the flags in use to a YAML file for --config.")
 @click.option("--strict", is_flag=True, help="Refuse flags that are deprecated instead of translating them.")
 @click.option("--plain", is_flag=True, help="Lines instead of the live view, as where output is no terminal.")
+@click.pass_obj
 def command(
+    pasted: Sequence[str],
+    /,
     *,
     paths: tuple[str, ...],
     server: Path | None,
@@ -90,7 +95,7 @@ def command(
         console.say(f"warning: {text}")
 
     base = warned(lambda: files.load(config, strict=strict), warn) if config else None
-    options = merged(base, options_of(flags, strict=strict, warn=warn))
+    options = merged(base, options_of(flags, pasted, strict=strict, warn=warn))
     if preload:
         options = options.replaced(preload=list(preload))
     if save_config:

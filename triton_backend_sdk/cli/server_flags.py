@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from triton_backend_sdk.cli.pass_through import PassThrough
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED
 from triton_backend_sdk.tools.server_options.flags import GROUPS, SWITCH, Flag
@@ -18,6 +19,7 @@ from triton_backend_sdk.tools.server_options.values import InvalidOptionError
 
 #: The oldest server that the SDK is for; a flag that came later says when.
 _OLDEST = (2, 44)
+_AFTER_DASHES = "after -- stand tritonserver's flags, as on its command line; all else stands before it"
 _METAVARS: dict[type, str] = {bool: "BOOLEAN", int: "INTEGER", float: "FLOAT", Path: "PATH", str: "TEXT"}
 
 
@@ -66,7 +68,7 @@ class FlagOption(click.Option):
         )
 
 
-class FlagCommand(click.Command):
+class FlagCommand(PassThrough):
     """A command whose help shows tritonserver's flags below its own options, in groups."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -90,9 +92,12 @@ def flag_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def options_of(given: Mapping[str, Any], *, strict: bool, warn: Callable[[str], None]) -> ServerOptions:
+def options_of(
+    given: Mapping[str, Any], pasted: Sequence[str], *, strict: bool, warn: Callable[[str], None]
+) -> ServerOptions:
     """Read the flags of a command line.
 
+    :param pasted: those after ``--``, which come last as on the line.
     :param strict: refuse the deprecated ones; otherwise ``warn`` is told of each.
     """
     argv = []
@@ -103,9 +108,9 @@ def options_of(given: Mapping[str, Any], *, strict: bool, warn: Callable[[str], 
         elif value not in (None, False):
             argv += [f"--{flag}={text}" for text in ([value] if isinstance(value, str) else value)]
     try:
-        return warned(lambda: ServerOptions.from_argv(argv, strict=strict), warn)
+        return warned(lambda: ServerOptions.from_argv([*argv, *pasted], strict=strict), warn)
     except InvalidOptionError as error:
-        raise HandledError(str(error)) from error
+        raise HandledError(str(error), _AFTER_DASHES if pasted else None) from error
 
 
 def warned(make: Callable[[], ServerOptions], warn: Callable[[str], None]) -> ServerOptions:

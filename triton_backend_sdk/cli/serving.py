@@ -6,12 +6,13 @@ import contextlib
 import functools
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
+from rich.markup import escape
 from rich.text import Text
 
 from triton_backend_sdk.cli import console
@@ -90,24 +91,25 @@ class Serving:
                 on_line=_log,
                 prefer=_USUAL_PORTS,
             )
-            files = FileWatch(watched(self._sources)) if self._watch else None
-            self._serve(triton, files, Reloader(triton, self._sources, build))
+            self._serve(triton, build)
 
     def _out(self) -> contextlib.AbstractContextManager[Path | str]:
         home = self._build_dir or self._sources.home()
         return TemporaryDirectory(prefix="tbsdk-serve-") if home is None else contextlib.nullcontext(home)
 
-    def _serve(self, triton: TritonServer, files: FileWatch | None, reloader: Reloader) -> None:
+    def _serve(self, triton: TritonServer, build: Callable[[], object]) -> None:
+        # Before the start: what is edited while the server starts is taken up, too.
+        files = FileWatch(watched(self._sources)) if self._watch else None
+        reloader = Reloader(triton, self._sources, build) if self._watch else None
         triton.start()
         try:
             with _end_explains(triton):
-                _show(triton, triton.wait_ready(timeout=None), watch=files is not None)
+                _show(triton, triton.wait_ready(timeout=None), watch=self._watch)
                 with View(triton, live=self._live) as view:
                     while triton.returncode is None:
                         view.look()
-                        for result in (
-                            reloader.take_up(changed) if files and (changed := files.changes()) else ()
-                        ):
+                        changed = files.changes() if files else ()
+                        for result in reloader.take_up(changed) if reloader and changed else ():
                             _tell(result, triton)
                         time.sleep(_TICK_S)
             raise triton.ended()
@@ -179,6 +181,9 @@ def _show(triton: TritonServer, models: Sequence[ModelStatus], *, watch: bool) -
     out.print(f"[bold green]ready[/]; Ctrl-C stops; {after}")
     for name, url in _urls(triton).items():
         console.copyable(f"  {name:<8} {url}")
+    if not models:
+        places = ", ".join(map(str, triton.options.model_repository or ()))
+        out.print(f"  [yellow]no models[/]: there are none in {escape(places)}", soft_wrap=True)
     for model in models:
         state = Text(model.state or "not loaded", STYLES.get(model.state, "red"))
         out.print(Text(f"  model    {model.name} version {model.version or '-'}  ") + state, soft_wrap=True)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from triton_backend_sdk.tools.build import build_backend
+from triton_backend_sdk.tools.check.repository import Repository
 from triton_backend_sdk.tools.compat import NAME, build_compat, link_others
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.project import Project
+from triton_backend_sdk.tools.project import NEW, Project
 from triton_backend_sdk.tools.server_options.options import is_uri
 
 
@@ -59,17 +60,23 @@ def find_sources(paths: Sequence[str], repositories: Sequence[str | Path], compa
     """Tell projects from repositories.
 
     :param paths: as a person names them; without any it is the project here.
-    :param repositories: more of them, which are not looked at.
+    :param repositories: more of them, which are never projects.
     :raises HandledError: one is neither; says what was looked for.
     """
-    for path in paths:
-        if path.startswith("--"):
+    # a shell leaves the ~ of --model-repository=~/models alone
+    repositories = [each if is_uri(each) else Path(each).expanduser() for each in repositories]
+    for each in (*paths, *repositories):
+        if not is_uri(each) and not Path(each).exists():
             raise HandledError(
-                f"{path} is no path", "write tritonserver's flags before the paths, without --"
+                f"there is no {each}: a backend project or a model repository was expected",
+                f"mend the path; {NEW} makes a project",
             )
+    for each in repositories:
+        if isinstance(each, Path):
+            _refuse_model(each)
     if compat:
         checked = [_models_of_python(Path(path)) for path in paths or ([] if repositories else ["."])]
-        return Sources([], [*checked, *repositories], compat=True)
+        return Sources([], _once([*checked, *repositories]), compat=True)
     projects: dict[Path, Project] = {}
     found: list[Path | str] = []
     for path in paths or _here(repositories):
@@ -81,7 +88,12 @@ def find_sources(paths: Sequence[str], repositories: Sequence[str | Path], compa
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise HandledError(f"two of the projects build a backend named {twice!r}", "serve one of them")
-    return Sources(list(projects.values()), [*found, *repositories], compat=False)
+    return Sources(list(projects.values()), _once([*found, *repositories]), compat=False)
+
+
+def _once(repositories: Sequence[Path | str]) -> list[Path | str]:
+    """Leave out what is named again, in which a server would find every model twice."""
+    return list({place if is_uri(place) else Path(place).resolve(): place for place in repositories}.values())
 
 
 def _here(repositories: Sequence[str | Path]) -> list[str]:
@@ -105,7 +117,12 @@ def _look(path: Path) -> tuple[Project | None, Path]:
             raise HandledError(error.message, next_step) from None
         if _is_repository(path):
             return None, path
-        raise
+        _refuse_model(path)
+        _refuse_model(path.resolve().parent)
+        raise HandledError(
+            f"{error.message}; nor is it a model repository: no MODEL/config.pbtxt and no MODEL/1 in it",
+            f"{NEW} makes a project; a repository is the folder that holds the models",
+        ) from None
     if path.resolve() != project.root and _is_repository(path):
         return project, path
     return project, _repository_of(project)
@@ -114,6 +131,15 @@ def _look(path: Path) -> tuple[Project | None, Path]:
 def _is_repository(path: Path) -> bool:
     versions = (folder for folder in path.glob("*/*") if folder.name.isdigit() and folder.is_dir())
     return path.is_dir() and (any(path.glob("*/config.pbtxt")) or any(versions))
+
+
+def _refuse_model(folder: Path) -> None:
+    """Say which folder was meant where a model stands for its repository."""
+    if folder.is_dir() and Repository(folder).looks_like_a_model:
+        raise HandledError(
+            f"{folder} looks like a model, not a model repository",
+            f"name the folder that holds it: {folder.resolve().parent}",
+        )
 
 
 def _repository_of(project: Project) -> Path:
@@ -130,9 +156,9 @@ def _models_of_python(repository: Path) -> Path:
     """Refuse a folder that is no model repository, before a server says it in other words."""
     if any(repository.glob("*/*/*.py")) or any(repository.glob("*/config.pbtxt")):
         return repository
-    next_step = "name the folder that holds MODEL/1/model.py"
-    if any(repository.glob("*/*.py")) or (repository / "config.pbtxt").is_file():
-        next_step = (
-            f"it looks like a model; its repository is the folder above: {repository.resolve().parent}"
-        )
-    raise HandledError(f"no models to serve in {repository}: looked for MODEL/1/model.py", next_step)
+    _refuse_model(repository)
+    _refuse_model(repository.resolve().parent)
+    raise HandledError(
+        f"no models to serve in {repository}: looked for MODEL/1/model.py",
+        "name the folder that holds MODEL/1/model.py",
+    )
