@@ -108,9 +108,8 @@ class Serving:
                 with View(triton, live=self._live) as view:
                     while triton.returncode is None:
                         view.look()
-                        changed = files.changes() if files else ()
-                        for result in reloader.take_up(changed) if reloader and changed else ():
-                            _tell(result, triton)
+                        if files and reloader:
+                            _take_up(files, reloader, triton, view)
                         time.sleep(_TICK_S)
             raise triton.ended()
         except KeyboardInterrupt:
@@ -120,20 +119,37 @@ class Serving:
             triton.kill()
 
 
+def _take_up(files: FileWatch, reloader: Reloader, triton: TritonServer, view: View) -> None:
+    changed = files.changes()
+    if not changed:
+        return
+    for result in reloader.take_up(changed, view.look):
+        _tell(result, triton)
+    for path in files.loaded():
+        console.say(f"{path} changes whenever its model is loaded: it is watched no more")
+
+
 def _tell(result: Reload, triton: TritonServer) -> None:
     if result.error is None:
         verb = {"load": "reloaded", "unload": "unloaded"}[result.action]
         console.say(f"{result.name}: {verb} in {result.seconds:.2f} s")
         return
-    states = {status.state for status in triton.models() if status.name == result.name}
-    old = "; the old one goes on answering" if "READY" in states or result.action == "build" else ""
+    old = (
+        "; the old one goes on answering" if result.action == "build" or _answers(triton, result.name) else ""
+    )
     console.err.print(
         Text(f"{result.name}: the change cannot be taken up{old}", "bold red"),
         soft_wrap=True,
         highlight=False,
     )
-    for line in result.error.splitlines():
+    for line in [*result.error.splitlines(), *([f"at {result.at}"] if result.at else [])]:
         console.say(f"  {line}")
+
+
+def _answers(triton: TritonServer, model: str) -> bool:
+    with contextlib.suppress(OSError):
+        return any(status.name == model and status.state == "READY" for status in triton.models())
+    return False
 
 
 @contextlib.contextmanager

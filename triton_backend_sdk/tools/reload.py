@@ -11,16 +11,28 @@ import importlib.util
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from triton_backend_sdk.tools.endpoints import Endpoint, GrpcEndpoint
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.explain.explanation import explain
+from triton_backend_sdk.tools.explain.records import read
 from triton_backend_sdk.tools.project import Project
 from triton_backend_sdk.tools.server import TritonServer
 from triton_backend_sdk.tools.sources import Sources
 
+#: As many models as tritonserver loads at once, unless it is told otherwise.
+_AT_ONCE = 4
+_TICK_S = 0.05
+#: The server answers a little before its log is read.
+_LOG_S = 1.0
+_FRAME = re.compile(r'File \\?"(.+?)\\?", line (\d+)')
+_IN_FILE = re.compile(r"\((\d+)\)")
+#: What the server answers where it cannot read a config; the log says more.
+_CONFIG_ERROR = "failed to load '{}', failed to poll from model repository"
 _BACKEND = re.compile(r'^\s*backend\s*:\s*"([^"]*)"', re.MULTILINE)
 
 
@@ -34,6 +46,8 @@ class Reload:
     action: str = "load"
     #: Why the change was not taken up; then the old one goes on.
     error: str | None = None
+    #: Where in the code, as the server's log tells it.
+    at: str | None = None
 
 
 def watched(sources: Sources) -> list[Path]:
@@ -53,28 +67,77 @@ class Reloader:
         #: What there was at the last look; the server's index forgets a model that failed.
         self._names = set(self._models())
 
-    def take_up(self, changed: set[Path]) -> Iterator[Reload]:
-        """Build what changed, and load its models anew; one result after the other, as they come."""
+    def take_up(self, changed: set[Path], meanwhile: Callable[[], None]) -> Iterator[Reload]:
+        """Build what changed, and load its models anew; one result after the other, as they come.
+
+        :param meanwhile: called again and again while models are loaded.
+        """
         begin = time.monotonic()
+        if lost := next((root for root in self._sources.folders if not root.is_dir()), None):
+            # The server answers no question about its models now. When the folder is back, all in it is new.
+            yield Reload(str(lost), 0.0, "build", "there is no such folder now")
+            return
         projects = [project for project in self._sources.projects if _touches(project, changed)]
         if projects:
             try:
                 self._build()
             except HandledError as error:
-                names = ", ".join(project.name for project in projects)
-                yield Reload(names, time.monotonic() - begin, "build", error.message)
-                return
+                backends = ", ".join(project.name for project in projects)
+                yield Reload(backends, time.monotonic() - begin, "build", error.message)
+                projects = []
         _forget_bytecode(changed)
         models, gone = self._models(), self._names
         self._names = set(models)
         gone -= self._names
-        for name in sorted(self._concerned(changed, {project.name for project in projects}, models, gone)):
-            begin = time.monotonic()
-            if name in gone:
-                yield Reload(name, 0.0, "unload", self._endpoint().unload(name))
-                continue
-            failed = _touch(models[name]) or self._endpoint().load(name)
-            yield Reload(name, time.monotonic() - begin, error=failed)
+        names = self._concerned(changed, {project.name for project in projects}, models, gone)
+        endpoint = self._endpoint()
+        # Together: none shall wait for another that takes long.
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tbsdk-load")
+        try:
+            pending = {
+                pool.submit(self._unload, endpoint, name)
+                if name in gone
+                else pool.submit(self._load, endpoint, name, models[name])
+                for name in sorted(names)
+            }
+            while pending:
+                done, pending = wait(pending, _TICK_S, FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+                meanwhile()
+        finally:
+            # The server may be about to be stopped, which ends a load that goes on.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _unload(self, endpoint: Endpoint, name: str) -> Reload:
+        return Reload(name, 0.0, "unload", endpoint.unload(name))
+
+    def _load(self, endpoint: Endpoint, name: str, model: Path) -> Reload:
+        begin, before = time.monotonic(), self._server.log_lines()[-1:]
+        error = _touch(model)
+        if error is not None:
+            return Reload(name, 0.0, error=error)
+        error = endpoint.load(name)
+        seconds = time.monotonic() - begin
+        if error is None:
+            return Reload(name, seconds)
+        return Reload(name, seconds, "load", *self._reason(name, error, before))
+
+    def _reason(self, name: str, error: str, before: Sequence[str]) -> tuple[str, str | None]:
+        """Give why a load failed and where in the code, from the answer and from the log since then."""
+        deadline = time.monotonic() + _LOG_S
+        failed = (f"failed to load '{name}' version", f"'{name}': ")
+        lines: list[str] = []
+        while not any(text in line for line in lines for text in failed) and time.monotonic() < deadline:
+            time.sleep(_TICK_S / 5)
+            lines = _since(self._server.log_lines(), before)
+        found = explain(read(lines)).findings
+        own = [finding for finding in found if finding.model == name] or found
+        at = next((finding.at for finding in own if finding.at), None) or _frame(lines)
+        if at is None and error == _CONFIG_ERROR.format(name) and own:
+            return own[0].what, None
+        place = _IN_FILE.sub(r":\1", at, count=1) if at else None  # as editors and terminals open it
+        return error.removeprefix(f"load failed for model '{name}': "), place
 
     def _endpoint(self) -> Endpoint:
         """Load over gRPC where that can be.
@@ -92,7 +155,8 @@ class Reloader:
 
     def _models(self) -> dict[str, Path]:
         """Give the folders of all models."""
-        folders = (folder for root in self._sources.folders for folder in root.resolve().iterdir())
+        roots = (root.resolve() for root in self._sources.folders if root.is_dir())
+        folders = (folder for root in roots for folder in root.iterdir())
         return {folder.name: folder for folder in folders if folder.is_dir() and folder.name[0] != "."}
 
     def _concerned(
@@ -109,6 +173,20 @@ class Reloader:
         wanted = {status.name for status in self._server.models() if status.state}
         wanted |= {*(self._server.options.load_model or ())}
         return found if "*" in wanted else found & (wanted | gone)
+
+
+def _since(lines: Sequence[str], before: Sequence[str]) -> list[str]:
+    """Give the lines after one that was the last; it is itself looked for, as texts repeat."""
+    for number in range(len(lines) - 1, -1, -1):
+        if before and lines[number] is before[0]:
+            return list(lines[number + 1 :])
+    return list(lines)
+
+
+def _frame(lines: Sequence[str]) -> str | None:
+    """Give the place of a syntax error, which has no traceback where Triton's own caller is the importer."""
+    frames = _FRAME.findall("\n".join(lines))
+    return "{}:{}".format(*frames[-1]) if frames else None
 
 
 def _touches(project: Project, changed: set[Path]) -> bool:

@@ -141,8 +141,9 @@ def _place(text: str) -> str | None:
     found = re.search(r"\bAt:\n\s*(\S[^\n]*)", text)
     if found:
         return found[1]
-    frames = re.findall(r'File "([^"]+)", line (\d+), in (\S+)', text)
-    return "{}({}): {}".format(*frames[-1]) if frames else None
+    # the frame of a syntax error is in no function
+    frames = re.findall(r'File "([^"]+)", line (\d+)(?:, in (\S+))?', text)
+    return "{}({}): {}".format(*frames[-1]).removesuffix(": ") if frames else None
 
 
 class _Values(dict[str, str]):
