@@ -234,6 +234,17 @@ def test_a_pasted_command_line_is_served_beside_the_project(serve, project, tmp_
     one.wait_for("warning: --model-store is deprecated")
 
 
+def test_many_models_are_counted_and_three_of_them_called(serve, tmp_path):
+    models = {f"m{number:02}": ECHO_MODELS["rows"] for number in range(21)}
+    one = serve(write_echo_project(tmp_path / "project", models).root)
+    one.wait_for("  models   21 are READY")
+    one.wait_for("models/m02/infer")
+    one.process.send_signal(signal.SIGINT)
+    assert one.end() == 0
+    assert sum(line.startswith("curl -s") for line in one.lines) == 3
+    assert not any(line.startswith("  model    ") for line in one.lines)
+
+
 def test_a_server_without_models_says_so(serve, tmp_path):
     one = serve("--model-repository", tmp_path)
     one.wait_for(f"no models: there are none in {tmp_path}")

@@ -23,16 +23,20 @@ from triton_backend_sdk.tools.activity import Activity
 from triton_backend_sdk.tools.server import ModelStatus
 
 from ..conftest import ECHO_MODELS, write_echo_project
-from .test_serve import ROOT, TBSDK, serve  # noqa: F401  the fixture
+from .test_serve import ROOT, TBSDK, serve, server_pid  # noqa: F401  the fixture
 
 READY = ModelStatus("rows", "1", "READY", "")
 LOST = ModelStatus("lost", "", "UNAVAILABLE", "no such file")
 
 
-def drawn(models, activity):
-    console = Console(width=100, file=io.StringIO())
-    console.print(live_view.table(models, activity))
-    return [line.split() for line in console.file.getvalue().splitlines()]
+def drawn(models, activity, width=100, height=50):
+    return [line.split() for line in lines(models, activity, width, height)]
+
+
+def lines(models, activity, width, height):
+    console = Console(width=width, file=io.StringIO())
+    console.print(live_view.table(models, activity, width=width, height=height))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def test_the_table():
@@ -47,6 +51,38 @@ def test_of_many_models_the_busiest_are_shown():
     rows = drawn(models, {("m77", "1"): Activity(5, 0, None, None)})
     assert rows[1][0] == "m77"
     assert rows[-1] == ["and", "80", "more"]
+
+
+def test_models_that_failed_come_before_those_that_rest():
+    models = [ModelStatus(f"m{number}", "1", "READY", "") for number in range(100)]
+    models += [ModelStatus("off", "1", "UNAVAILABLE", "unloaded"), LOST]
+    rows = drawn(models, {("m77", "1"): Activity(5, 0, None, None)}, height=10)
+    assert [row[0] for row in rows] == ["model", "m77", "lost", *["m0", "m1", "m10", "m11", "m12"], "and"]
+    assert "off" not in [row[0] for row in rows]
+    assert len(rows) == 9
+
+
+LONG = ModelStatus("a_model_whose_name_goes_on_and_on" * 3, "1", "READY", "")
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (120, ["model", "version", "state", "requests/s", "failures/s", "average", "median"]),
+        (80, ["model", "version", "state", "requests/s", "failures/s", "average"]),
+        (60, ["model", "state", "requests/s", "average"]),
+        (40, ["model", "state", "requests/s"]),
+        (20, ["model", "requests/s"]),
+    ],
+)
+def test_in_a_narrow_terminal_numbers_stay_whole(width, columns):
+    does = {("rows", "1"): Activity(1234.5, 0.5, 0.0021, 0.0018), (LONG.name, "1"): Activity(1, 0, 0.5, 0.5)}
+    shown = lines([READY, LOST, LONG], does, width, 24)
+    assert shown[0].split() == columns
+    assert max(map(len, shown)) <= width
+    assert sum("…" in line for line in shown) == 1  # the long name
+    [rows] = [line for line in shown if line.startswith(" rows")]
+    assert "1,234.5" in rows
 
 
 def test_lines_tell_states_that_changed():
@@ -68,36 +104,67 @@ def project(tmp_path):
     return write_echo_project(tmp_path / "project", {"rows": ECHO_MODELS["rows"]})
 
 
-def test_a_terminal_shows_a_table_that_changes(project):
+@contextlib.contextmanager
+def in_a_terminal(*words, env=None):
+    """Give a running ``tbsdk serve`` and what it wrote to its terminal."""
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
     process = subprocess.Popen(
-        [*TBSDK, "serve", project.root],
+        [*TBSDK, "serve", *map(str, words)],
         stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **(env or {})},
     )  # fmt: skip
     os.close(terminal)
     text = []
     reader = threading.Thread(target=read, args=(screen, text), daemon=True)
     reader.start()
     try:
-        url = wait_for(text, r"http +(http://127\.0\.0\.1:\d+)")[1]
-        wait_for(text, r"requests/s")
-        body = {"inputs": [{"name": "IN", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]}
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        deadline = time.monotonic() + 30
-        busy = re.compile(r"rows +1 +READY +\d*[1-9]\d*\.\d +0\.0 +\d+\.\d\d ms +\d+\.\d\d ms")
-        while not busy.search(plain(text)):
-            assert time.monotonic() < deadline, plain(text)[-2000:]
-            opener.open(f"{url}/v2/models/rows/infer", data=json.dumps(body).encode(), timeout=10).close()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-        wait_for(text, "stopped")
+        yield process, text
     finally:
         process.kill()
         process.wait()
         reader.join(5)
         os.close(screen)
+
+
+def ask(url):
+    body = {"inputs": [{"name": "IN", "datatype": "FP32", "shape": [1, 1], "data": [1.0]}]}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.open(f"{url}/v2/models/rows/infer", data=json.dumps(body).encode(), timeout=10).close()
+
+
+def test_a_terminal_shows_a_table_that_changes(project):
+    with in_a_terminal(project.root) as (process, text):
+        url = wait_for(text, r"http +(http://127\.0\.0\.1:\d+)")[1]
+        wait_for(text, r"requests/s")
+        deadline = time.monotonic() + 30
+        busy = re.compile(r"rows +1 +READY +\d*[1-9]\d*\.\d +0\.0 +\d+\.\d\d ms +\d+\.\d\d ms")
+        while not busy.search(plain(text)):
+            assert time.monotonic() < deadline, plain(text)[-2000:]
+            ask(url)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+        wait_for(text, "stopped")
+
+
+def test_a_terminal_whose_cursor_stays_gets_lines(project):
+    with in_a_terminal(project.root, env={"TERM": "dumb"}) as (_, text):
+        url = wait_for(text, r"http +(http://127\.0\.0\.1:\d+)")[1]
+        deadline = time.monotonic() + 60
+        while not re.search(r"rows version 1: \d+\.\d requests/s, average", "".join(text)):
+            assert time.monotonic() < deadline, plain(text)[-2000:]
+            ask(url)
+        assert "\x1b" not in "".join(text)
+
+
+def test_a_terminal_shows_how_a_server_died(project):
+    with in_a_terminal(project.root) as (process, text):
+        wait_for(text, r"requests/s")
+        os.kill(server_pid(process.pid), signal.SIGKILL)
+        assert process.wait(30) == 1
+        told = wait_for(text, r"(?s)error: tritonserver ended by itself \(signal SIGKILL\)(.*)")[1]
+        assert "Started HTTPService" in told
+        assert "+---" not in told
 
 
 def read(screen, text):

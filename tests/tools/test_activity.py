@@ -42,23 +42,26 @@ def test_statistics_are_read():
     assert counts_of_statistics(answer) == {("m", "1"): Counts(4, 1, 0.002)}
 
 
-@pytest.mark.parametrize("metrics", [True, False])
-def test_what_a_real_server_does_is_measured(tmp_path, metrics):
+@pytest.mark.parametrize("asked", ["metrics", "http", "grpc"])
+def test_what_a_real_server_does_is_measured(tmp_path, asked):
     project = write_echo_project(tmp_path, {"rows": ECHO_MODELS["rows"]})
     build_backend(project, tmp_path / "backends")
-    more = {"metrics_config": MEDIANS} if metrics else {"allow_metrics": False}
+    more = {"metrics_config": MEDIANS} if asked == "metrics" else {"allow_metrics": False}
+    if asked == "grpc":
+        more["allow_http"] = False
     with TritonServer(project.model_repository, backend_directory=tmp_path / "backends", **more) as server:
         meter = Meter(server)
         assert meter.look() == {}
         begin = time.monotonic()
         for _ in range(20):
-            client.infer(server.http_url, "http", "rows", {"IN": np.ones((1, 3), np.float32)})
+            url, protocol = (server.grpc_url, "grpc") if asked == "grpc" else (server.http_url, "http")
+            client.infer(url, protocol, "rows", {"IN": np.ones((1, 3), np.float32)})
         does = meter.look()["rows", "1"]
         passed = time.monotonic() - begin
         assert 20 / passed * 0.5 < does.requests_per_s <= 20 / passed * 1.5
         assert 0 < does.average_s < 1
         assert does.failures_per_s == 0
-        if metrics:
+        if asked == "metrics":
             assert 0 < does.median_s < 1
         quiet = meter.look()["rows", "1"]
         assert (quiet.requests_per_s, quiet.average_s, quiet.median_s) == (0, None, None)

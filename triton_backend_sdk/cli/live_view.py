@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.live import Live
 from rich.table import Table
@@ -17,6 +18,15 @@ from triton_backend_sdk.tools.server import ModelStatus, TritonServer
 _LOOK_S = 1.0
 _LINES_S = 10.0
 _ROWS = 20
+_COLUMNS = ("model", "version", "state", "requests/s", "failures/s", "average", "median")
+_FIRST_NUMBER = 3
+#: In this order, until a name of so many characters has room.
+_LEFT_OUT = ("median", "version", "failures/s", "average", "state")
+_NAME = 12
+#: Between two columns.
+_GAP = 2
+#: The header, the line that says how many more there are, and the cursor's.
+_NOT_ROWS = 3
 STYLES = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow"}
 
 
@@ -51,7 +61,8 @@ class View:
 
     def _show(self, models: Sequence[ModelStatus], now: float) -> None:
         if self._live is not None:
-            self._live.update(table(models, self._meter.look()), refresh=True)
+            width, height = console.err.size
+            self._live.update(table(models, self._meter.look(), width=width, height=height), refresh=True)
             return
         for model in changed_states(models, self._states):
             console.say(f"  {model_line(model)}")
@@ -86,30 +97,51 @@ def activity_lines(activity: Mapping[Key, Activity]) -> list[str]:
     ]
 
 
-def table(models: Sequence[ModelStatus], activity: Mapping[Key, Activity]) -> Table:
-    """Draw the models, the busiest first where there are many."""
-    drawn = Table(header_style="bold", box=None, padding=(0, 1))
-    for column in ("model", "version", "state"):
-        drawn.add_column(column, no_wrap=True, overflow="ellipsis")
-    for column in ("requests/s", "failures/s", "average", "median"):
-        drawn.add_column(column, no_wrap=True, justify="right")
+def table(
+    models: Sequence[ModelStatus], activity: Mapping[Key, Activity], *, width: int = 100, height: int = 50
+) -> Table:
+    """Draw the models, as many as there is room for; the busiest first then, and those that failed.
+
+    Where the terminal is narrow the less important columns are left out, and long names cut.
+    """
     rows = sorted(models, key=lambda model: (model.name, model.version))
-    if len(rows) > _ROWS:
-        rows.sort(key=lambda model: -_rate(activity, model))
-    for model in rows[:_ROWS]:
-        does = activity.get((model.name, model.version), Activity(0, 0, None, None))
-        drawn.add_row(
-            model.name,
-            model.version or "-",
-            Text(model.state or "not loaded", STYLES.get(model.state, "red")),
-            f"{does.requests_per_s:,.1f}",
-            Text(f"{does.failures_per_s:,.1f}", "red" if does.failures_per_s else "dim"),
-            _ms(does.average_s),
-            _ms(does.median_s),
-        )
-    if len(rows) > _ROWS:
-        drawn.add_row(Text(f"and {len(rows) - _ROWS} more", "dim"))
+    room = max(1, min(_ROWS, height - _NOT_ROWS))
+    if len(rows) > room:
+        rows.sort(key=lambda model: (-_rate(activity, model), not _failed(model)))
+    cells = [_cells(model, activity) for model in rows[:room]]
+    more = len(rows) - room
+    if more > 0:
+        cells.append([Text(f"and {more} more", "dim"), *[Text()] * (len(_COLUMNS) - 1)])
+    wide = [max(len(name), *(row[at].cell_len for row in cells), 0) for at, name in enumerate(_COLUMNS)]
+    shown = list(range(len(_COLUMNS)))
+    for at in map(_COLUMNS.index, _LEFT_OUT):
+        if sum(wide[each] + _GAP for each in shown) - wide[0] + min(wide[0], _NAME) > width:
+            shown.remove(at)
+    wide[0] = max(1, min(wide[0], width - sum(wide[each] + _GAP for each in shown[1:]) - _GAP))
+    drawn = Table(header_style="bold", box=None, padding=(0, _GAP // 2))
+    for at in shown:
+        side: Any = "left" if at < _FIRST_NUMBER else "right"
+        drawn.add_column(_COLUMNS[at], width=wide[at], no_wrap=True, overflow="ellipsis", justify=side)
+    for row in cells:
+        drawn.add_row(*(row[at] for at in shown))
     return drawn
+
+
+def _cells(model: ModelStatus, activity: Mapping[Key, Activity]) -> list[Text]:
+    does = activity.get((model.name, model.version), Activity(0, 0, None, None))
+    return [
+        Text(model.name),
+        Text(model.version or "-"),
+        Text(model.state or "not loaded", STYLES.get(model.state, "red")),
+        Text(f"{does.requests_per_s:,.1f}"),
+        Text(f"{does.failures_per_s:,.1f}", "red" if does.failures_per_s else "dim"),
+        Text(_ms(does.average_s)),
+        Text(_ms(does.median_s)),
+    ]
+
+
+def _failed(model: ModelStatus) -> bool:
+    return model.state == "UNAVAILABLE" and model.reason != "unloaded"
 
 
 def _rate(activity: Mapping[Key, Activity], model: ModelStatus) -> float:

@@ -11,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import NoReturn
 
 from rich.markup import escape
 from rich.text import Text
@@ -30,6 +31,9 @@ from triton_backend_sdk.tools.watch import FileWatch
 _USUAL_PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}
 _TICK_S = 0.05
 _GONE_S = 3.0
+#: Of more models that are ready only the number is told at the start, and how these first are called.
+_MANY = 20
+_CALLS = 3
 _WATCH_EXIT_S = 3
 
 
@@ -51,7 +55,12 @@ class Serving:
         self._installation = find_server(server)
         self._build_dir = build_dir
         self._watch = watch
-        self._live = not plain and console.err.is_terminal and console.out.is_terminal
+        self._live = (
+            not plain
+            and console.err.is_terminal
+            and console.out.is_terminal
+            and not console.err.is_dumb_terminal  # the cursor stays where it is there
+        )
         self._options = self._completed(options)
 
     def _completed(self, options: ServerOptions) -> ServerOptions:
@@ -103,20 +112,24 @@ class Serving:
         reloader = Reloader(triton, self._sources, build) if self._watch else None
         triton.start()
         try:
-            with _end_explains(triton):
-                _show(triton, triton.wait_ready(timeout=None), watch=self._watch)
-                with View(triton, live=self._live) as view:
-                    while triton.returncode is None:
-                        view.look()
-                        if files and reloader:
-                            _take_up(files, reloader, triton, view)
-                        time.sleep(_TICK_S)
-            raise triton.ended()
-        except KeyboardInterrupt:
+            with contextlib.suppress(KeyboardInterrupt):
+                self._run_on(triton, files, reloader)
+            # Only here: an exception keeps what it interrupted, and the server waits for its connections.
             console.say("stopping; Ctrl-C again ends it at once")
             _stop(triton)
         finally:
             triton.kill()
+
+    def _run_on(self, triton: TritonServer, files: FileWatch | None, reloader: Reloader | None) -> NoReturn:
+        with _end_explains(triton):
+            _show(triton, triton.wait_ready(timeout=None), watch=self._watch)
+            with View(triton, live=self._live) as view:
+                while triton.returncode is None:
+                    view.look()
+                    if files and reloader:
+                        _take_up(files, reloader, triton, view)
+                    time.sleep(_TICK_S)
+        raise triton.ended()
 
 
 def _take_up(files: FileWatch, reloader: Reloader, triton: TritonServer, view: View) -> None:
@@ -200,14 +213,19 @@ def _show(triton: TritonServer, models: Sequence[ModelStatus], *, watch: bool) -
     if not models:
         places = ", ".join(map(str, triton.options.model_repository or ()))
         out.print(f"  [yellow]no models[/]: there are none in {escape(places)}", soft_wrap=True)
+    ready = [model for model in models if model.state == "READY"]
+    many = len(ready) > _MANY
+    if many:
+        out.print(f"  models   {len(ready)} are [green]READY[/]")
     for model in models:
+        if many and model.state == "READY":
+            continue
         state = Text(model.state or "not loaded", STYLES.get(model.state, "red"))
         out.print(Text(f"  model    {model.name} version {model.version or '-'}  ") + state, soft_wrap=True)
         if model.reason:
             console.copyable(f"           {model.reason}")
-    for model in models:
-        if model.state == "READY" and triton.options.allow_http:
-            _show_calls(triton, model)
+    for model in ready[:_CALLS] if triton.options.allow_http else ():
+        _show_calls(triton, model)
 
 
 def _urls(triton: TritonServer) -> dict[str, str]:

@@ -80,9 +80,7 @@ def read_counts(server: TritonServer) -> dict[Key, Counts]:
     """Ask a server for its metrics, or for its statistics where it has no metrics."""
     if server.options.allow_metrics:
         return counts_of_metrics(get_text(server.metrics_url))
-    if server.options.allow_http:
-        return counts_of_statistics(server.request("/v2/models/stats"))
-    return {}
+    return counts_of_statistics(server.endpoint.statistics())
 
 
 def counts_of_metrics(text: str) -> dict[Key, Counts]:
@@ -112,7 +110,7 @@ def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
 
 
 def counts_of_statistics(answer: Mapping[str, Any]) -> dict[Key, Counts]:
-    """Read the JSON of ``/v2/models/stats``."""
+    """Read the JSON of ``/v2/models/stats``; gRPC's has numbers as texts."""
     found = {}
     for row in answer.get("model_stats", ()):
         stats = row.get("inference_stats", {})

@@ -33,6 +33,12 @@ class Endpoint(Protocol):
         :raises OSError: no answer.
         """
 
+    def statistics(self) -> dict[str, Any]:
+        """Give what the server counted of its models.
+
+        :raises OSError: no answer.
+        """
+
     def load(self, model: str) -> str | None:
         """Load a model, again where it is loaded; what went wrong, or None."""
 
@@ -73,6 +79,10 @@ class HttpEndpoint:
     def index(self) -> list[dict[str, str]]:
         """Give the repository index."""
         return list(self.request("/v2/repository/index", method="POST"))
+
+    def statistics(self) -> dict[str, Any]:
+        """Give what the server counted of its models."""
+        return dict(self.request("/v2/models/stats"))
 
     def load(self, model: str) -> str | None:
         """Load a model, again where it is loaded; what went wrong, or None."""
@@ -122,13 +132,17 @@ class GrpcEndpoint:
 
     def index(self) -> list[dict[str, str]]:
         """Give the repository index."""
+        return list(self._ask(self._client.get_model_repository_index).get("models", ()))
+
+    def statistics(self) -> dict[str, Any]:
+        """Give what the server counted of its models."""
+        return self._ask(self._client.get_inference_statistics)
+
+    def _ask(self, function: Any) -> dict[str, Any]:
         try:
-            answer = self._client.get_model_repository_index(
-                headers=self._headers, as_json=True, client_timeout=10.0
-            )
+            return dict(function(headers=self._headers, as_json=True, client_timeout=10.0))
         except self._error as error:
             raise ConnectionError(error.message()) from error  # as over HTTP
-        return list(answer.get("models", ()))
 
     def load(self, model: str) -> str | None:
         """Load a model, again where it is loaded; what went wrong, or None."""

@@ -250,7 +250,8 @@ class TritonServer:
         """Make the error that says how a server ended."""
         how = "was stopped" if self._stopped else "ended by itself"
         status = status_text(self._running().poll())
-        return HandledError(f"tritonserver {how} ({status})", details=self.log_lines()[-10:])
+        said = [line for line in self.log_lines() if line and not line.startswith(("+-", "| "))]  # no tables
+        return HandledError(f"tritonserver {how} ({status})", details=said[-10:])
 
     def __enter__(self) -> TritonServer:
         self.start()
