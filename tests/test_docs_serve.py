@@ -1,6 +1,5 @@
 """docs/serve.md: its commands exist, its Python runs, its picture is what the code shows."""
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -17,13 +16,6 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "serve.md").read_text()
 COMMANDS = re.findall(r"^    (tbsdk serve\b.*?)\s*(?:#.*)?$", PAGE, re.MULTILINE)
 OWN = {param.name for param in command.params if type(param).__name__ != "FlagOption"}
-
-
-def picture():
-    spec = importlib.util.spec_from_file_location("serve_picture", DOCS / "pictures" / "serve.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -53,17 +45,3 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
     assert re.match(
         r"127\.0\.0\.1:\d+ 127\.0\.0\.1:\d+ http://127\.0\.0\.1:\d+/metrics\n", capsys.readouterr().out
     )
-
-
-def test_the_picture_is_current(request):
-    module = picture()
-    drawn = module.draw()
-    if request.config.getoption("--update-golden"):
-        module.TARGET.write_text(drawn, encoding="utf-8")
-    # The words: their shapes are those of the installed version of rich.
-    assert words(drawn) == words(module.TARGET.read_text()), "python docs/pictures/serve.py draws it anew"
-    assert "@font-face" not in drawn
-
-
-def words(picture):
-    return re.findall(r"<text[^>]*>([^<]*)</text>", picture)

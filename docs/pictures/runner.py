@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.syntax import Syntax
+from terminal import svg, terminal
 
 from triton_backend_sdk.runner import Result, Signature
 from triton_backend_sdk.runner.result import OutputTensor
@@ -51,17 +49,12 @@ def session() -> list[tuple[str, str]]:
 
 def draw() -> str:
     """Give the picture."""
-    console = Console(
-        width=92, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
-    )
+    console = terminal()
     for typed, answered in session():
         console.print(Syntax(f">>> {typed}", "pycon", theme="ansi_dark", background_color="default"))
         if answered:
             console.print(answered, style="red" if "Error" in answered else "", highlight=False, markup=False)
-    picture = console.export_svg(title="python", unique_id="runner")
-    # The fonts of whoever looks: a picture loads nothing.
-    picture = re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
-    return "\n".join(line.rstrip() for line in picture.splitlines()) + "\n"
+    return svg(console, "python", "runner")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
+from terminal import svg, terminal
 
 from triton_backend_sdk.cli.live_view import model_line, table
 from triton_backend_sdk.tools.activity import Activity
@@ -27,9 +25,7 @@ ACTIVITY = {
 
 def draw() -> str:
     """Give the picture."""
-    console = Console(
-        width=92, record=True, file=io.StringIO(), force_terminal=True, color_system="truecolor"
-    )
+    console = terminal()
     console.print("[bold]$ tbsdk serve --watch[/]", highlight=False)
     console.print("[bold green]ready[/]; Ctrl-C stops; an edit is taken up at once", highlight=False)
     for name, url in {
@@ -42,10 +38,7 @@ def draw() -> str:
     console.print(Text(f"  {model_line(MODELS[2])}", "red"))
     console.print()
     console.print(table(MODELS, ACTIVITY))
-    picture = console.export_svg(title="tbsdk serve", unique_id="serve")
-    # The fonts of whoever looks: a picture loads nothing.
-    picture = re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
-    return "\n".join(line.rstrip() for line in picture.splitlines()) + "\n"
+    return svg(console, "tbsdk serve", "serve")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import importlib.util
 import inspect
 import re
 import shlex
@@ -35,21 +34,6 @@ def test_all_blocks_of_the_guide_run(repository, backends, monkeypatch):
         for name in ("runner", "other", "core"):
             if name in names:
                 names[name].close()
-
-
-def words(picture):
-    return re.findall(r"<text[^>]*>([^<]*)</text>", picture)
-
-
-def test_the_picture_is_current(request):
-    spec = importlib.util.spec_from_file_location("runner_picture", PAGE.parent / "pictures" / "runner.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    drawn = module.draw()
-    if request.config.getoption("--update-golden"):
-        module.TARGET.write_text(drawn, encoding="utf-8")
-    # The words: their shapes are those of the installed version of rich.
-    assert words(drawn) == words(module.TARGET.read_text()), "python docs/pictures/runner.py draws it anew"
 
 
 def test_the_guide_names_all_client_methods_and_options():
