@@ -108,7 +108,9 @@ def test_sarif_of_a_folder_elsewhere(run, tmp_path):
     result = run(str(tmp_path.parent / "gone"), "--no-server", "--sarif", "-")
 
     [finding] = json.loads(result.stdout)["runs"][0]["results"]
-    assert finding["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].startswith("file:///")
+    place = finding["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"].startswith("file:///")
+    assert place["region"] == {"startLine": 1}
 
 
 def test_fix_mends_what_is_safe(run, tmp_path):

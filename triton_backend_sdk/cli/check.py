@@ -184,9 +184,13 @@ def _show(findings: Sequence[Finding]) -> None:
         console.out.print(Text(path, "bold"), soft_wrap=True)
         for finding in group:
             line = f"{finding.place.line}:{finding.place.column or 1}" if finding.place.line else ""
-            sign = Text(f"{finding.severity:<8}", _STYLES[finding.severity])
-            head = Text(f"  {line:<7}", "dim") + sign + Text(f"{finding.rule}  ", "dim")
-            console.out.print(head + Text(finding.message), soft_wrap=True)
+            head = Text.assemble(
+                (f"  {line:<7}", "dim"),
+                (f"{finding.severity:<8}", _STYLES[finding.severity]),
+                (f"{finding.rule}  ", "dim"),
+                finding.message,
+            )
+            console.out.print(head, soft_wrap=True)
             if finding.server_says:
                 console.out.print(Text(f'{"":14}Triton: "{finding.server_says}"', "dim"), soft_wrap=True)
             if finding.mend:

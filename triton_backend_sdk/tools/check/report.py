@@ -59,10 +59,12 @@ def _result(finding: Finding, order: list[str]) -> dict[str, Any]:
         parts.append(f'Triton would say: "{finding.server_says}"')
     if finding.mend:
         parts.append(f"Mend: {finding.mend}")
-    place: dict[str, Any] = {"artifactLocation": _artifact(finding.place.path)}
-    if finding.place.line is not None:
-        column = {"startColumn": finding.place.column} if finding.place.column else {}
-        place["region"] = {"startLine": finding.place.line, **column}
+    column = {"startColumn": finding.place.column} if finding.place.column else {}
+    place = {
+        "artifactLocation": _artifact(finding.place.path),
+        # GitHub shows no finding without a line.
+        "region": {"startLine": finding.place.line or 1, **column},
+    }
     return {
         "ruleId": finding.rule,
         "ruleIndex": order.index(finding.rule),
