@@ -1,3 +1,4 @@
+import gc
 import http.server
 import json
 import re
@@ -285,6 +286,7 @@ def test_who_is_not_asked_through_a_proxy(unasked):
     assert unasked == [None, None, "127.0.0.1"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_proxy_that_wants_a_login_gets_it():
     with socket.socket() as proxy:
         proxy.bind(("127.0.0.1", 0))
@@ -305,6 +307,8 @@ def test_a_proxy_that_wants_a_login_gets_it():
     assert asked[0].startswith("CONNECT storage.googleapis.com:443 ")
     assert "Proxy-Authorization: Basic bWU6cEBzcw==" in asked[0]
     assert "p%40ss" not in caught.value.message
+    del caught
+    gc.collect()  # http.client of Python 3.10 leaves the answer of a proxy that refuses open
 
 
 @pytest.mark.parametrize("cloud", ["s3", "gs", "as"])
