@@ -4,9 +4,11 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
+from triton_backend_sdk.cli import cli
 from triton_backend_sdk.cli.serve import command
 from triton_backend_sdk.cli.server_flags import options_of
 from triton_backend_sdk.tools.server_options import checks
@@ -20,7 +22,8 @@ OWN = {param.name for param in command.params if type(param).__name__ != "FlagOp
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_are_understood(line):
-    context = command.make_context("serve", shlex.split(line)[2:])
+    parent = click.Context(cli, **cli.context_settings)  # from it a command learns of -h, and never forgets
+    context = command.make_context("serve", shlex.split(line)[2:], parent)
     flags = {name: value for name, value in context.params.items() if name not in OWN}
     options = options_of(flags, strict=True, warn=pytest.fail)
     faults = checks.faults(options.replaced(model_repository="s3://some/where"))
