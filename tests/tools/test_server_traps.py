@@ -1,6 +1,8 @@
 """What tritonserver does that nobody expects, and that a launcher has to keep from its users."""
 
+import os
 import socket
+import threading
 import time
 import urllib.error
 from pathlib import Path
@@ -190,10 +192,16 @@ def is_server(pid):
         return False
 
 
+def left():
+    """Give the threads of this process, and how many files it has open."""
+    return {thread.name for thread in threading.enumerate()}, len(os.listdir("/proc/self/fd"))
+
+
 @pytest.mark.timeout(300)
 def test_fifty_starts_and_stops_in_a_row(empty):
-    """No start fails, and no process and no port is left."""
+    """No start fails, and no process, port, thread or open file is left."""
     pids, urls = set(), set()
+    before = left()
     begin = time.monotonic()
     for _ in range(50):
         server = TritonServer(empty)
@@ -204,6 +212,7 @@ def test_fifty_starts_and_stops_in_a_row(empty):
     assert len(pids) == 50
     print(f"{(time.monotonic() - begin) / 50:.2f} s each")
     assert [pid for pid in pids if is_server(pid)] == []
+    assert left() == before
     for url in urls:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,16 +71,7 @@ class ServerEndedError(ServerLostError):
 
 
 class StartError(HandledError):
-    """The server of a Runner did not start; the text has the evidence too."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(type(self), details=self.details), (self.message, self.next_step)
-
-    def __str__(self) -> str:
-        lines = "\n  ".join(("", *self.details))
-        return (
-            f"{self.message}{f' ({self.next_step})' if self.next_step else ''}{lines if self.details else ''}"
-        )
+    """The server of a Runner did not start."""
 
 
 #: Words of gRPC's own about a server that is not there any more.

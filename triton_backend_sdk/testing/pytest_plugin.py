@@ -235,4 +235,4 @@ def _give_up(reason: str) -> NoReturn:
 
 def _text(error: Exception) -> str:
     next_step = getattr(error, "next_step", None)
-    return f"{error}; next: {next_step}" if next_step else str(error)
+    return f"{error.args[0]}; next: {next_step}" if next_step else str(error)

@@ -192,7 +192,7 @@ class TritonServer:
             elif deadline is not None and time.monotonic() > deadline:
                 raise HandledError(
                     f"tritonserver was not ready after {timeout:.0f} s",
-                    "see its last lines above; a model that loads slowly needs a longer timeout",
+                    "see its last lines; a model that loads slowly needs a longer timeout",
                     details=self.log_lines()[-10:],
                 )
             time.sleep(0.02)

@@ -154,20 +154,20 @@ def _split(flag: Flag, text: str) -> tuple[str, str, str]:
     setting, _, value = rest.partition(flag.form.second)
     named = bool(name) or flag.name in _NAMELESS
     if not (setting and value and named) or (unnamed and "," in setting):
-        raise InvalidOptionError(f"--{flag.name} option format is '{_FORMATS[flag.name]}'. Got {text}")
+        raise InvalidOptionError(f"--{flag.name} option format is {_FORMATS[flag.name]}. Got {text}")
     return name, setting, value
 
 
 #: Flags whose settings can be of no name; those of metrics-config always are.
 _NAMELESS = ("backend-config", "trace-config", "metrics-config")
 _FORMATS = {
-    "backend-config": "<backend name>,<setting>=<value>",
-    "cache-config": "<cache name>,<setting>=<value>",
-    "host-policy": "<policy name>,<setting>=<value>",
-    "http-restricted-api": "<config name>:<setting>=<value>",
-    "grpc-restricted-protocol": "<config name>:<setting>=<value>",
+    "backend-config": "'<backend name>,<setting>=<value>'",
+    "cache-config": "'<cache name>,<setting>=<value>'",
+    "host-policy": "'<policy name>,<setting>=<value>'",
+    "http-restricted-api": "'<config name>:<setting>=<value>'",
+    "grpc-restricted-protocol": "'<config name>:<setting>=<value>'",
     "metrics-config": "<setting>=<value>",
-    "trace-config": "<trace mode>,<setting>=<value>",
+    "trace-config": "'<trace mode>,<setting>=<value>'",
 }
 _MISSING = {
     "backend-config": "No backend specified. --backend-config option format is <backend name>,"
