@@ -189,7 +189,9 @@ def test_preferred_ports_are_taken_where_they_are_free_and_given_up_where_they_a
         assert server.http_url == f"127.0.0.1:{ports['http']}"
         with TritonServer(empty, prefer=ports) as second:
             assert second.http_url != server.http_url
-        monkeypatch.setattr(service_ports, "is_free", lambda port: True)  # as when it is lost just then
+        monkeypatch.setattr(
+            service_ports, "is_free", lambda port, address="": True
+        )  # as when it is lost just then
         with TritonServer(empty, prefer=ports) as third:
             assert third.http_url != server.http_url
     with TritonServer(empty, prefer=ports, grpc_port=ports["http"]) as fourth:

@@ -265,3 +265,18 @@ def test_old_trace_flags_mean_what_they_meant(empty, argv, setting, value):
         old.kill()
     with TritonServer(empty, ServerOptions.from_argv(argv)) as server:
         assert server.request("/v2/trace/setting")[setting] == value
+
+
+def test_addresses_of_ipv6_are_asked_there(empty):
+    loopback = {"http_address": "ipv6:::1", "metrics_address": "ipv6:::1", "grpc_address": "[::1]"}
+    with TritonServer(empty, **loopback) as server:
+        assert server.http_url.startswith("[::1]:")
+        assert "nv_cpu" in get_text(server.metrics_url)
+    with TritonServer(empty, **loopback, allow_http=False) as server:
+        assert server.models() == []
+
+
+def test_an_address_of_another_machine_is_no_port_in_use(empty):
+    """TEST-NET-1: nobody has it."""
+    with pytest.raises(HandledError, match=r"the grpc address 192\.0\.2\.1 is none of this machine's"):
+        TritonServer(empty, grpc_address="192.0.2.1").start()

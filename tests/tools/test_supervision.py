@@ -68,6 +68,7 @@ def test_a_death_during_a_call_is_told_at_once(empty):
             server.request("/v2", timeout=60)
         assert time.monotonic() - begin < 20
         assert any("Started HTTPService" in line for line in caught.value.details)
+    assert "ended by itself" in server.ended().message  # though it was stopped, too, since
 
 
 def test_what_answers_on_its_port_later_is_not_asked(empty):

@@ -11,13 +11,13 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 
 
-def is_free(port: int) -> bool:
-    """Say whether a server could listen on a port of loopback now."""
-    with socket.socket() as probe:
+def is_free(port: int, address: str = LOOPBACK) -> bool:
+    """Say whether a server could listen on a port of this machine now; 0: on any at that address."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         # As servers do: a port whose last connections still linger is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True

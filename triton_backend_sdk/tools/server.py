@@ -136,9 +136,10 @@ class TritonServer:
 
     def log_lines(self) -> list[str]:
         """Give the last lines of the server's output, and of its log file where it has one."""
+        if self._process is None:
+            return []
         file = self.options.log_file
-        logged = server_log.last_lines(Path(file), self._logged) if file and self._process else []
-        return logged + (self._process.lines() if self._process else [])
+        return self._process.lines() + (server_log.last_lines(Path(file), self._logged) if file else [])
 
     def log_text(self) -> str:
         """Give the last lines of the server's output as one text."""
@@ -238,12 +239,12 @@ class TritonServer:
         if timeout is None:
             limit = self.options.exit_timeout_secs
             timeout = (30.0 if limit is None else limit) + 5
-        self._stopped = True
+        self._stopped = self._stopped or self.returncode is None
         return self._running().stop(timeout)
 
     def kill(self) -> int:
         """End the server at once, requests in flight included."""
-        self._stopped = True
+        self._stopped = self._stopped or self.returncode is None
         return self._running().kill()
 
     def ended(self) -> HandledError:

@@ -13,6 +13,7 @@ SERVICES = ("http", "grpc", "metrics")
 #: Off unless wanted; with them, their ports are chosen like the others'.
 _CLOUD_SERVICES = ("sagemaker", "vertex_ai")
 _ATTEMPTS = 5
+_EVERYWHERE = "0.0.0.0"  # noqa: S104  tritonserver's own default
 
 
 class ServicePorts:
@@ -37,7 +38,16 @@ class ServicePorts:
         return self._options.replaced(**{f"{name}_port": port for name, port in self.chosen.items()})
 
     def choose(self) -> None:
-        """Choose them for a start."""
+        """Choose them for a start.
+
+        :raises HandledError: an endpoint's address is none of this machine's.
+        """
+        for name in self.services:
+            if not is_free(0, self._host(name)):
+                raise HandledError(
+                    f"the {name} address {self._host(name)} is none of this machine's",
+                    f"mend --{name}-address",
+                )
         self._attempts = 1
         given = [port for port in self._given.values() if port]
         preferred = {
@@ -69,7 +79,8 @@ class ServicePorts:
         """
         port = server_log.port_in_use(lines)
         if port is None and self._options.log_error is False:  # then it does not say so
-            return next((port for port in self.chosen.values() if not is_free(port)), None)
+            ports = self.chosen.items()
+            return next((port for name, port in ports if not is_free(port, self._host(name))), None)
         return port
 
     def address(self, service: str) -> str:
@@ -79,5 +90,10 @@ class ServicePorts:
         """
         if service not in self.services:
             raise HandledError(f"this tritonserver was started without {service}: allow_{service} is false")
-        host = getattr(self._options, f"{service}_address")
-        return f"{LOOPBACK if host == '0.0.0.0' else host}:{self.chosen[service]}"  # noqa: S104
+        host = {_EVERYWHERE: LOOPBACK, "::": "::1"}.get(host := self._host(service), host)
+        return f"{f'[{host}]' if ':' in host else host}:{self.chosen[service]}"
+
+    def _host(self, service: str) -> str:
+        # `ipv6:::1` for HTTP, `[::1]` for gRPC; the cloud services have no address.
+        address: str = getattr(self._options, f"{service}_address", None) or _EVERYWHERE
+        return address.removeprefix("ipv6:").strip("[]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ def faults(options: ServerOptions) -> list[str]:
     wrong = {name: list(_value_faults(flags()[name], value)) for name, value in given.items()}
     found = list(itertools.chain.from_iterable(wrong.values()))
     sound = options.replaced(**{name: None for name, texts in wrong.items() if texts})
-    for look in (_models, _ports, _repositories, _files, _ssl):
+    for look in (_models, _addresses, _ports, _repositories, _files, _ssl):
         found += look(sound)
     return found
 
@@ -186,6 +187,29 @@ def _models(options: ServerOptions) -> Iterator[str]:
         yield "--repository-poll-secs has no effect without --model-control-mode=poll"
     if options.model_config_name == "":
         yield "Error: empty argument for --model-config-name"
+
+
+def _addresses(options: ServerOptions) -> Iterator[str]:
+    for name in ("http_address", "metrics_address"):
+        address = getattr(options, name)
+        # A name such as localhost is among what it takes for 255.255.255.255.
+        if address is not None and not _is_address(address):
+            yield (
+                f"--{name.replace('_', '-')}={address}: tritonserver would listen where nobody reaches it; "
+                "write an address such as 127.0.0.1, or ipv6:::1"
+            )
+    grpc = options.grpc_address
+    if grpc is not None and ":" in grpc and not grpc.startswith("["):
+        yield f"--grpc-address={grpc}: an IPv6 address is written as [{grpc}]"
+
+
+def _is_address(text: str) -> bool:
+    before, v6, after = text.partition("ipv6:")
+    try:
+        ipaddress.IPv6Address(after) if v6 and not before else ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _ports(options: ServerOptions) -> Iterator[str]:
