@@ -1,0 +1,36 @@
+"""What a program reads from the errors of a server that did not start."""
+
+import pickle
+
+import pytest
+
+from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.server_errors import start_error
+from triton_backend_sdk.tools.server_options.checks import OptionsError
+from triton_backend_sdk.tools.server_options.probe import UnsupportedFlagError
+
+LOG = [
+    "E1 model_lifecycle.cc:1] \"failed to load 'a' version 1: Internal: no weights\"",
+    "error: creating server: Internal - failed to load all models",
+]
+
+
+def test_a_traceback_shows_why_and_what_to_do():
+    text = str(start_error(LOG, 1))
+    assert text.splitlines()[1] == "  failed to load 'a' version 1: Internal: no weights"
+    assert "--exit-on-error=false" in text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        start_error(LOG, -9),
+        OptionsError(["one", "two"]),
+        UnsupportedFlagError("allow-client-shm", (2, 68), "2.51.0"),
+        HandledError("message", "step", details=["evidence"]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_another_process_gets_all_of_an_error(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
