@@ -1,13 +1,20 @@
+import gzip
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
+import tracemalloc
 from types import SimpleNamespace
 
 import pytest
 
 from tests.conftest import GOLDEN
 from triton_backend_sdk.cli import run
-from triton_backend_sdk.tools.explain.causes import causes
+from triton_backend_sdk.tools.explain.causes import candidates, causes
+from triton_backend_sdk.tools.explain.explanation import tells_something
+from triton_backend_sdk.tools.explain.records import read
 
 LOGS = sorted((GOLDEN / "explain").glob("*.log"))
 #: Logs in which nothing is wrong.
@@ -32,7 +39,7 @@ def ids(log: str, capsys) -> list[str]:
     [
         (
             "too_deep_2010",
-            ["repository-is-a-model", "strict-old", "version-zeros", "shm-64mb", "no-driver"],
+            ["repository-is-a-model", "strict-old-model", "version-zeros", "shm-64mb", "no-driver"],
         ),
         ("crash_docker_t", ["crash-library"]),
         ("killed_compose", ["killed", "load-unfinished"]),
@@ -44,6 +51,26 @@ def ids(log: str, capsys) -> list[str]:
         ("unknown", ["unknown"]),
         ("shm", ["shm-full", "bus-error"]),
         ("checksum", ["checksum"]),
+        (
+            "frameworks",
+            [
+                "broken-file",
+                "broken-file",
+                "config-and-file",
+                "config-and-file",
+                "batch-of-file",
+                "tensor-names",
+                "tensorrt-version",
+                "only-gpu",
+                "driver-too-old",
+                "no-model-config",
+                "backend-library",
+                "gpu-limit",
+                "onnx-version",
+            ],
+        ),
+        ("stops_for_ever", ["stop-unfinished", "no-driver"]),
+        ("driver", ["driver-too-old"]),
         ("fine", []),
     ],
 )
@@ -69,7 +96,9 @@ def test_json(capsys):
 
 def test_the_input(monkeypatch, capsys):
     text = (GOLDEN / "explain" / "stub_hangs.log").read_bytes()
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text)))
+    monkeypatch.setattr(
+        sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(text)), isatty=lambda: False)
+    )
 
     assert run(["explain", "-"]) == 1
 
@@ -82,9 +111,10 @@ def test_the_input(monkeypatch, capsys):
         (None, "cannot read"),
         (b"", "no line of a tritonserver's log"),
         (b"some text\nof another program\n", "no line of a tritonserver's log"),
-        (b"\x1f\x8b\x08\x00", "is no text"),
+        (b"\x1f\x8b\x08\x00", "cannot unpack"),
+        (b"\x7fELF\0\0\1", "no line of a tritonserver's log"),
     ],
-    ids=["missing", "empty", "foreign", "packed"],
+    ids=["missing", "empty", "foreign", "packed", "binary"],
 )
 def test_what_cannot_be_read(tmp_path, content, says, capsys):
     log = tmp_path / "x.log"
@@ -94,6 +124,154 @@ def test_what_cannot_be_read(tmp_path, content, says, capsys):
     assert run(["explain", str(log)]) == 2
 
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_is_no_log(tmp_path, capsys):
+    assert run(["explain", str(tmp_path)]) == 2
+
+    assert "is a folder, not a log" in capsys.readouterr().err
+
+
+ONE_ERROR = 'E0301 08:00:00.1 7 main.cc:1] "CUDA out of memory. Tried to allocate 2 GiB"\n'
+FORMS = {
+    "gz": gzip.compress(ONE_ERROR.encode()),
+    "utf-16": ONE_ERROR.encode("utf-16"),
+    "utf-16-be": b"\xfe\xff" + ONE_ERROR.encode("utf-16-be"),
+    "bom": b"\xef\xbb\xbf" + ONE_ERROR.encode(),
+    "gz-utf-16": gzip.compress(ONE_ERROR.encode("utf-16")),
+    "crlf": ONE_ERROR.replace("\n", "\r\n").encode(),
+    "rotated": b"\0" * 5000 + ONE_ERROR.encode(),
+    "behind-a-bar": b" 10%\r 20%\r100%\r" + ONE_ERROR.encode(),
+    "colours": b"\x1b[31m" + ONE_ERROR.strip().encode() + b"\x1b[0m\n",
+    "no-last-newline": ONE_ERROR.strip().encode(),
+    "kubectl": b"[pod/triton-0/server] 2026-03-01T08:00:00.123456789Z " + ONE_ERROR.encode(),
+    "compose": b"triton-1  | " + ONE_ERROR.encode(),
+    "docker-t": b"2026-03-01T08:00:00.123456789Z " + ONE_ERROR.encode(),
+    "json-file": json.dumps({"log": ONE_ERROR, "stream": "stderr"}).encode() + b"\n",
+    "iso": b'2026-03-01T08:00:00Z E 7 main.cc:1] "CUDA out of memory. Tried to allocate 2 GiB"\n',
+    "behind-a-long-line": b"x" * (3 << 20) + b"\n" + ONE_ERROR.encode(),
+    "after-what-a-shell-said": b"+ tritonserver --model-repository=/models\n" + ONE_ERROR.encode(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_a_log(form, tmp_path, capsys):
+    log = tmp_path / "x.log"
+    log.write_bytes(FORMS[form])
+
+    assert run(["explain", str(log), "--json"]) == 1
+
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["id"] == "gpu-memory"
+    assert finding["lines"] == [2 if form.startswith(("behind-a-long", "after")) else 1]
+
+
+def test_ctrl_c_ends_a_log_that_goes_on(tmp_path):
+    """As of `docker logs -f`: what came until then is explained."""
+    command = [sys.executable, "-m", "triton_backend_sdk", "explain", "-", "--json"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdin.write(ONE_ERROR.encode() * 20_000)  # more than a pipe holds: it reads
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert json.loads(out)["findings"][0]["id"] == "gpu-memory"
+    assert b"what came until now" in err
+
+
+def test_what_is_read_is_not_kept():
+    def lines():
+        for number in range(20_000):
+            yield f'I0301 08:00:00.1 7 http_server.cc:4713] "HTTP request: 2 /v2/models/m{number}/infer"\n'
+            yield f"{number} is what a model prints, {'at some length ' * 10}\n"
+            yield ONE_ERROR
+
+    tracemalloc.start()
+    log = read(lines(), tells_something)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert [record.text for record in log.records] == ["CUDA out of memory. Tried to allocate 2 GiB"]
+    assert len(log.records[0].lines) == 20_000
+    assert peak < 20 << 20
+
+
+def test_too_many_different_errors_are_counted():
+    lines = (f'E0301 08:00:00.1 7 a.cc:1] "odd x{number:x}y"' for number in range(20_010))
+
+    log = read(lines, tells_something)
+
+    assert (len(log.records), log.passed_over) == (20_000, 10)
+
+
+def test_many_findings_of_one_kind(tmp_path, capsys):
+    log = tmp_path / "x.log"
+    log.write_text("".join(f'E0301 08:00:00.1 7 a.cc:1] "odd x{number:x}y"\n' for number in range(20_005)))
+
+    assert run(["explain", str(log)]) == 1
+
+    said = capsys.readouterr().out
+    assert said.count("  odd x") == 20  # each with its line
+    assert "and 19990 more of the same kinds" in said
+    assert "5 further messages were passed over" in said
+
+
+def test_one_cause_names_all_its_models(tmp_path, capsys):
+    log = tmp_path / "x.log"
+    text = "unable to find backend library for backend 'nowhere', try specifying runtime"
+    log.write_text(
+        "".join(
+            f"E0301 08:00:00.1 7 a.cc:1] \"failed to load 'm{number}' version 1: Invalid argument: {text}\"\n"
+            for number in range(12)
+        )
+    )
+
+    assert run(["explain", str(log)]) == 1
+
+    said = capsys.readouterr().out
+    assert "2. error" not in said
+    assert "m8, m9 and 2 more" in said
+
+
+def test_an_ensemble_without_a_model_that_nothing_else_is_said_of(tmp_path, capsys):
+    log = tmp_path / "x.log"
+    for member, more in (
+        ("nowhere", ""),
+        ("lost", "failed to load 'lost' version 1: Internal: Stub process 'x' died"),
+    ):
+        log.write_text(
+            "E0301 08:00:00.1 7 a.cc:1] \"Invalid argument: ensemble 'all' contains models that are not available or "
+            f'ambiguous: {member}"\nE0301 08:00:00.1 7 a.cc:1] "{more}"\n'
+        )
+        run(["explain", str(log), "--json"])
+        answer = json.loads(capsys.readouterr().out)
+        place = "led_to" if more else "findings"
+        assert [(each["id"], each["models"], each["needs"]) for each in answer[place]] == [
+            ("ensemble-member", ["all"], [member])
+        ]
+
+
+def test_what_is_remembered_of_messages_is_what_their_patterns_say():
+    """Causes are looked up by a message's shape, in which large numbers and hashes are all the same."""
+    for path in LOGS:
+        for record in read(path.read_text().split("\n")).records:
+            fits = {cause.id for cause in candidates(record.text, record.level)}
+            looked_at = [each for each in causes() if each.info or each.follows or record.level != "I"]
+            assert fits == {each.id for each in looked_at if each.match(record.text) is not None}
+
+
+@pytest.mark.parametrize("piece", ["x", "/a", "x ", "'a' ", "failed to load '", "input 'a' ", "1"])
+def test_no_line_takes_long(piece):
+    """A pattern that begins anywhere and goes on for long would take minutes for a line of one long word."""
+    text = piece * (20_000 // len(piece))
+
+    started = time.monotonic()
+    read([text, f'E0301 08:00:00.1 7 main.cc:1] "{text}"'], tells_something)
+
+    assert time.monotonic() - started < 20
 
 
 def test_what_is_no_utf8_is_read(tmp_path):

@@ -136,7 +136,28 @@ def no_stub(folder: Path) -> Flags:
     return [f"--model-repository={folder}/repository", f"--backend-directory={folder}/backends"]
 
 
+def not_a_model(folder: Path) -> Flags:
+    """A value that an empty variable of a shell left over."""
+    return [f"--model-repository={folder}", "/models"]
+
+
+def no_value(folder: Path) -> Flags:
+    return [f"--model-repository={folder}", "--http-thread-count", "--log-verbose=1"]
+
+
+def vertex(folder: Path) -> Flags:
+    (folder / "repository").mkdir()
+    return [f"--model-repository={folder}/repository", "--allow-vertex-ai=true"]
+
+
+def gpu_limit(folder: Path) -> Flags:
+    return [f"--model-repository={folder}", "--model-load-gpu-limit=0:7"]
+
+
 SDK = {
+    "syntax": "def x(:\n" + GOOD,
+    "own_error": GOOD
+    + "class Broken(Exception):\n    pass\n\n@hookimpl\ndef initialize(instance):\n    raise Broken()\n",
     "raises": GOOD
     + "@hookimpl\ndef initialize(instance):\n    raise FileNotFoundError('no weights at /weights')\n",
     "imports": "import nowhere_to_be_found\n" + GOOD,
@@ -148,7 +169,8 @@ def sdk_backends(folder: Path) -> Flags:
         project = write_project(folder / "projects", name, plugin)
         build_backend(project, folder / "backends")
         write_model(folder / "repository", name, name, *FP32)
-    return [f"--model-repository={folder}/repository", f"--backend-directory={folder}/backends"]
+    flags = [f"--model-repository={folder}/repository", f"--backend-directory={folder}/backends"]
+    return [*flags, "--model-load-thread-count=1"]  # or their lines are mixed, each time otherwise
 
 
 @pytest.mark.parametrize(
@@ -162,7 +184,11 @@ def sdk_backends(folder: Path) -> Flags:
         (bad_value, {"flag-restricted"}),
         (certificate, {"grpc-certificate"}),
         (no_stub, {"stub-missing"}),
-        (sdk_backends, {"python-raised", "python-module"}),
+        (sdk_backends, {"python-raised", "python-module", "python-syntax", "sdk-failed"}),
+        (not_a_model, {"flag-argument"}),
+        (no_value, {"flag-swallowed"}),
+        (vertex, {"service-failed"}),
+        (gpu_limit, {"flag-gpu-limit"}),
     ],
     ids=lambda each: getattr(each, "__name__", None),
 )
@@ -195,9 +221,54 @@ def test_a_port_in_use(tmp_path, service, capsys):
     assert str(port) in said.splitlines()[2]
 
 
-def test_a_server_that_runs_has_nothing_wrong(tmp_path, capsys):
-    (tmp_path / "repository").mkdir()
-    log = log_of(tmp_path, [f"--model-repository={tmp_path}/repository"])
+TALKATIVE = (
+    GOOD
+    + """
+import logging
 
+@hookimpl
+def initialize(instance):
+    logging.getLogger("talk").info("the error handler is installed")
+    logging.getLogger("talk").warning("no cache yet, falling back")
+    print("0 failed, 0 errors")
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "flags", [[], ["--log-verbose=1"], ["--log-verbose=2", "--log-format=ISO8601"]], ids=len
+)
+def test_a_server_that_runs_has_nothing_wrong(tmp_path, flags, capsys):
+    build_backend(write_project(tmp_path / "projects", "talkative", TALKATIVE), tmp_path / "backends")
+    write_model(tmp_path / "repository", "talk", "talkative", *FP32)
+    root = f"--model-repository={tmp_path}/repository"
+
+    log = log_of(tmp_path, [root, f"--backend-directory={tmp_path}/backends", *flags])
+
+    assert "| READY" in log.read_text()
     assert run(["explain", str(log)]) == 0
-    assert "nothing is wrong" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "nothing is wrong" in said
+    assert "error" not in said.replace("errors", "")
+
+
+SIGNALS = {
+    "segv": "__import__('ctypes').string_at(0)",
+    "abort": "__import__('os').abort()",
+    "kill": "__import__('os').kill(__import__('os').getpid(), 9)",
+}
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_a_server_that_was_ended_while_it_loaded(tmp_path, signal, capsys):
+    """2.51 says nothing then."""
+    plugin = f"{GOOD}@hookimpl\ndef initialize(instance):\n    {SIGNALS[signal]}\n"
+    build_backend(write_project(tmp_path / "projects", "ends", plugin), tmp_path / "backends")
+    write_model(tmp_path / "repository", "model", "ends", *FP32)
+    flags = [f"--model-repository={tmp_path}/repository", f"--backend-directory={tmp_path}/backends"]
+
+    assert run(["explain", str(log_of(tmp_path, flags))]) == 1
+
+    said = capsys.readouterr().out
+    assert "the load of 'model' version 1 began and did not end" in said
+    assert "139" in said

@@ -16,6 +16,8 @@ else:
     import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]  # the backport, on 3.10 only
 
 Severity = Literal["error", "warning", "note"]
+#: What differs between messages of one kind, and matters to no pattern: large numbers, addresses, hashes.
+_VARYING = re.compile(r"\b(?!0)(?=[a-f]*\d)[0-9a-f]{4,}\b|[1-9]\d{3,}")
 _NUMBERED = re.compile(r"^(?P<name>[a-z_]+)\d$")
 
 
@@ -65,3 +67,17 @@ def causes() -> tuple[Cause, ...]:
 def _cause(row: dict[str, Any]) -> Cause:
     row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     return Cause(**{**row, "says": tuple(map(re.compile, row["says"]))})
+
+
+def candidates(text: str, level: str) -> tuple[Cause, ...]:
+    """Give the causes that can fit a message; of level I few are looked at."""
+    return _candidates(_VARYING.sub("1111", text), level == "I")
+
+
+@functools.lru_cache(maxsize=8192)  # a log says few things, each many times
+def _candidates(shape: str, is_info: bool) -> tuple[Cause, ...]:
+    return tuple(
+        cause
+        for cause in causes()
+        if (cause.info or cause.follows or not is_info) and cause.match(shape) is not None
+    )

@@ -6,16 +6,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from triton_backend_sdk.tools.explain.causes import Cause, Severity, causes
+from triton_backend_sdk.tools.explain.causes import Cause, Severity, candidates
 from triton_backend_sdk.tools.explain.records import Log, Record
 
-#: What a server writes before it opens its repositories.
-_BEGINNING = re.compile(r"[Pp]inned (?:system )?memory|CUDA memory pool|CudaDriverHelper")
 #: The first server that completes configs without being told to.
 _COMPLETES = (2, 24)
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
-_AROUND = 2
 _LONG = 400
+#: Of the code of others; an author seeks the fault in their own first.
+_LIBRARY = re.compile(
+    r"/(?:site|dist)-packages/|/lib/python\d|/_sdk/triton_backend_sdk/|^<frozen|^<__array_function__"
+)
+#: A stopping server counts down what it waits for.
+_WAITS = re.compile(r"^Timeout \d+: Found (?P<what>[1-9]\d* .+)$")
 
 
 @dataclass
@@ -30,7 +33,10 @@ class Finding:
     do: tuple[str, ...] = ()
     #: The rule of `tbsdk check` that tells it before a start.
     rule: str | None = None
-    model: str | None = None
+    #: Those of which it is said.
+    models: list[str] = field(default_factory=list)
+    #: Models without which these cannot be.
+    needs: list[str] = field(default_factory=list)
     #: Where it is said, from 1.
     lines: list[int] = field(default_factory=list)
     #: In the server's words.
@@ -52,6 +58,8 @@ class Explanation:
     #: The server's version, where the log has it.
     server_version: str | None = None
     repository: str | None = None
+    #: How many messages were not looked at, since there were too many.
+    passed_over: int = 0
 
     @property
     def is_fine(self) -> bool:
@@ -65,30 +73,39 @@ def explain(log: Log) -> Explanation:
     for record in log.records:
         for cause, finding in _of_record(record, log):
             first = found.setdefault((finding.id, finding.what), (cause, finding))[1]
-            if record.line not in first.lines:
-                first.lines.append(record.line)
-            first.model = first.model or record.model
+            first.lines += [line for line in record.lines if line not in first.lines[-1:]]
+            first.models += [model for model in finding.models if model not in first.models]
     kept = _without_repeats(_without_hidden(list(found.values())))
-    roots = [finding for cause, finding in kept if cause is None or not cause.follows]
-    roots += [*_unfinished(log), *_hardly_begun(log)]
+    errors = {name for _, finding in kept if finding.severity == "error" for name in finding.models}
+    led_to = [
+        finding
+        for cause, finding in kept
+        if cause is not None and cause.follows and (not finding.needs or errors.intersection(finding.needs))
+    ]
+    roots = [finding for _, finding in kept if finding not in led_to]
+    roots += [*_unfinished(log), *_hardly_begun(log), *_waiting(log)]
     at_errors = {line for finding in roots if finding.severity == "error" for line in finding.lines}
     roots.sort(
         key=lambda each: (_ORDER[each.severity], each.id == "unknown", at_errors.isdisjoint(each.lines))
     )
-    led_to = [finding for cause, finding in kept if cause is not None and cause.follows]
     if not any(finding.severity == "error" for finding in roots):
         # What follows from nothing that the log tells is all that it tells.
         roots = [each for each in led_to if each.severity == "error"] + roots
         led_to = [each for each in led_to if each.severity != "error"]
     version, repository = log.options.get("server_version"), log.options.get("model_repository_path[0]")
-    return Explanation(roots, led_to, version, repository)
+    return Explanation(roots, led_to, version, repository, log.passed_over)
+
+
+def tells_something(record: Record) -> bool:
+    """Tell whether `explain` has to see a message."""
+    return record.is_error or any(
+        cause.match(record.text) is not None for cause in candidates(record.text, record.level)
+    )
 
 
 def _of_record(record: Record, log: Log) -> Iterator[tuple[Cause | None, Finding]]:
     known = False
-    for cause in causes():
-        if record.level == "I" and not cause.info and not cause.follows:
-            continue
+    for cause in candidates(record.text, record.level):
         if cause.only is not None and not _holds(cause.only, log):
             continue
         groups = cause.match(record.text)
@@ -99,12 +116,15 @@ def _of_record(record: Record, log: Log) -> Iterator[tuple[Cause | None, Finding
         if not cause.also:
             return
     if not known and record.is_error:
-        first, last = max(1, record.line - _AROUND), min(len(log.lines), record.line + _AROUND)
-        around = [(number, log.lines[number - 1].rstrip()) for number in range(first, last + 1)]
         yield (
             None,
             Finding(
-                "unknown", "error", _short(record.reason), model=record.model, said=record.text, around=around
+                "unknown",
+                "error",
+                _short(record.reason),
+                models=[record.model] if record.model else [],
+                said=record.text,
+                around=record.around,
             ),
         )
 
@@ -123,6 +143,7 @@ def _finding(cause: Cause, record: Record, log: Log, groups: Mapping[str, str]) 
         repository=log.options.get("model_repository_path[0]", "REPOSITORY"),
     )
     values.update(groups)
+    model = record.model or groups.get("name")
     return Finding(
         cause.id,
         cause.severity,
@@ -130,20 +151,23 @@ def _finding(cause: Cause, record: Record, log: Log, groups: Mapping[str, str]) 
         cause.why and cause.why.format_map(values),
         tuple(step.format_map(values) for step in cause.do),
         cause.rule,
-        record.model or groups.get("name"),
+        [model] if model else [],
+        groups["members"].split(", ") if "members" in groups else [],
         said=record.text,
         at=_place(record.text),
     )
 
 
 def _place(text: str) -> str | None:
-    """Give where Python raised: the innermost frame is the stock backend's first, and a traceback's last."""
-    found = re.search(r"\bAt:\n\s*(\S[^\n]*)", text)
-    if found:
-        return found[1]
-    # the frame of a syntax error is in no function
-    frames = re.findall(r'File "([^"]+)", line (\d+)(?:, in (\S+))?', text)
-    return "{}({}): {}".format(*frames[-1]).removesuffix(": ") if frames else None
+    """Give where the author's code raised: the innermost is the stock backend's first, a traceback's last."""
+    _, at, stack = text.partition("\nAt:\n")
+    if at:
+        frames = [line.strip() for line in stack.split("\n") if line.strip()]
+    else:
+        found = re.findall(r'File "([^"]+)", line (\d+)(?:, in (\S+))?', text)
+        frames = [f"{file}({line})" + (f": {name}" if name else "") for file, line, name in found[::-1]]
+    own = [frame for frame in frames if not _LIBRARY.search(frame)]
+    return own[0] if own else None
 
 
 class _Values(dict[str, str]):
@@ -163,13 +187,15 @@ def _without_hidden(found: Sequence[tuple[Cause | None, Finding]]) -> list[tuple
 
 
 def _without_repeats(found: Sequence[tuple[Cause | None, Finding]]) -> list[tuple[Cause | None, Finding]]:
-    """Leave out what is said again, without the model, of a finding with its model."""
-    told = [(finding.id, finding.said) for _, finding in found if finding.model]
-    return [
-        pair
-        for pair in found
-        if pair[1].model or not any(pair[1].id == name and pair[1].said in said for name, said in told)
-    ]
+    """Leave out what is said again with less: without the model, or without what made it known."""
+    told = [finding for cause, finding in found if finding.models and cause is not None]
+    return [pair for pair in found if not any(_says_more(finding, pair[1]) for finding in told)]
+
+
+def _says_more(finding: Finding, other: Finding) -> bool:
+    if other.id == "unknown" and other.models:
+        return set(other.models) <= set(finding.models) and other.what in finding.said
+    return not other.models and other.id == finding.id and other.said in finding.said
 
 
 def _unfinished(log: Log) -> Iterator[Finding]:
@@ -178,13 +204,16 @@ def _unfinished(log: Log) -> Iterator[Finding]:
             "load-unfinished",
             "warning",
             f"the load of '{model}' version {version} began and did not end before the log does",
-            "It takes long, or it hangs. The stock Python backend of some servers (2.51) waits for ever "
-            "where its stub cannot start, or model.py is not there or ends its process.",
+            "The server was ended there, it takes long, or it hangs. The stock Python backend of some "
+            "servers (2.51) waits for ever where its stub cannot start, or model.py is not there or ends "
+            "its process.",
             (
+                "what was its exit status (docker inspect, kubectl describe pod)? 139 and 135 are crashes "
+                "in native code, 134 is an abort, 137 is often too little memory",
                 "look at the lines after it: what do the stub or the model write?",
                 "tbsdk doctor looks at the stub's libraries, tbsdk check REPOSITORY at the model's file",
             ),
-            model=model,
+            models=[model],
             lines=[line],
             said=f"loading: {model}:{version}",
         )
@@ -192,7 +221,7 @@ def _unfinished(log: Log) -> Iterator[Finding]:
 
 def _hardly_begun(log: Log) -> Iterator[Finding]:
     """Tell of a server that is silent since it wanted to open its repository."""
-    if not log.records or not all(record.level and _BEGINNING.search(record.text) for record in log.records):
+    if log.last is None or not log.hardly_begun:
         return
     yield Finding(
         "start-unfinished",
@@ -204,6 +233,26 @@ def _hardly_begun(log: Log) -> Iterator[Finding]:
             "look at the network, the credentials and the endpoint in the URI",
             "tbsdk serve looks at a bucket first, and gives up after seconds; tbsdk check s3://... reads it",
         ),
-        lines=[log.records[-1].line],
-        said=log.records[-1].text,
+        lines=log.last.lines,
+        said=log.last.text,
+    )
+
+
+def _waiting(log: Log) -> Iterator[Finding]:
+    """Tell of a server that was to stop, and had not when the log ended."""
+    waits = _WAITS.match(log.last.text) if log.last is not None else None
+    if log.last is None or waits is None:
+        return
+    yield Finding(
+        "stop-unfinished",
+        "warning",
+        f"the server was to stop, and the log ends while it waits: {waits['what']}",
+        "Something does not come to its end: a request, a client that stays connected, or a model, such as "
+        "one of Python whose process died or hangs. Docker kills after 10 seconds, Kubernetes after 30.",
+        (
+            "look at what the models' finalize and their last requests do",
+            "--exit-timeout-secs=N is how long it waits; docker stop -t N, terminationGracePeriodSeconds",
+        ),
+        lines=log.last.lines,
+        said=log.last.text,
     )
