@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import socket
+import subprocess
 import threading
 
 import numpy as np
 import pytest
 
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError, TritonError
-from triton_backend_sdk.runner import NotSupportedError, Runner
+from triton_backend_sdk.runner import NotSupportedError, Runner, messages
 from triton_backend_sdk.runner.settings import choose_protocol
 
 ROW = np.arange(3, dtype=np.float32)
@@ -177,6 +179,15 @@ def test_urls_that_are_none(url):
         Runner(url=b"http://h:1")
 
 
+def test_more_than_a_message_carries_is_refused_before_it_is_sent(remote, in_process, monkeypatch):
+    monkeypatch.setattr(messages, "_MOST_BYTES", 1000)
+    words = r"the inputs have 1004 bytes, and a message carries less than 2 GiB: Runner\(shared_memory=True\)"
+    with pytest.raises(InvalidArgError, match=words):
+        remote.flat.run(np.zeros(251, np.float32))
+    assert remote.flat.run(np.zeros(250, np.float32))["OUT"].size == 250
+    assert in_process.flat.run(np.zeros(251, np.float32))["OUT"].size == 251
+
+
 def test_urls_of_every_form():
     assert choose_protocol(None, "GRPC://h:1/") == ("grpc", "h:1")
     assert choose_protocol(None, " http://[::1]:8000 ") == ("http", "[::1]:8000")
@@ -231,6 +242,30 @@ def test_a_server_that_is_far_away(started):
     runner.close()
     thread.join(10)
     listener.close()
+
+
+def test_tls(repository, backends, tmp_path, monkeypatch):
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate")
+    key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    files = {"grpc_server_cert": certificate, "grpc_server_key": key, "grpc_root_cert": certificate}
+    options = {"backend_directory": backends, "grpc_use_ssl": True, **files}
+    with pytest.raises(ValueError, match='without TLS: protocol="http" leaves gRPC to others'):
+        Runner(repository, **options)
+    with Runner(repository, protocol="http", **options) as server:
+        url = f"grpcs://{server.server.grpc_url}"
+        stranger = Runner(url=url)
+        with pytest.raises(ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            stranger.flat.run(ROW)
+        stranger.close()
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
+        friend = Runner(url=url)
+        assert friend.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
+        friend.close()
 
 
 def test_headers_and_timeouts_of_the_runner_are_everybodys(repository, backends):

@@ -32,7 +32,7 @@ def test_metrics_are_read():
     found = counts_of_metrics(METRICS)
     assert found["m", "1"] == Counts(15, 3, 0.03, 0.0015)
     assert found["quiet", "1"] == Counts(0, 0, 0, None)
-    assert found['with \\"quotes\\", and }', "2"].succeeded == 1e6
+    assert found['with "quotes", and }', "2"].succeeded == 1e6
     assert len(found) == 3
 
 

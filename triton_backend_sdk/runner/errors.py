@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from triton_backend_sdk import errors
+from triton_backend_sdk.tools.client_parts import is_gone
 from triton_backend_sdk.tools.errors import HandledError
 
 #: The last lines of a server's log that an error shows.
@@ -74,13 +75,6 @@ class StartError(HandledError):
     """The server of a Runner did not start."""
 
 
-#: Words of gRPC's own about a server that is not there any more.
-_GONE = (
-    "connect", "socket", "resol", "goaway", "recvmsg", "sendmsg", "broken pipe", "transport", "endpoint",
-    "stream removed",
-)  # fmt: skip
-
-
 def start_error(error: HandledError) -> StartError:
     """Give an error of a command's the words that a program's reader needs."""
     return StartError(error.message, error.next_step, details=error.details)
@@ -90,7 +84,7 @@ def of_grpc(status: str, message: str) -> Exception:
     """Make the exception of a gRPC status, such as ``NOT_FOUND``."""
     if status == "DEADLINE_EXCEEDED":
         return TimeoutError(message)
-    if status == "UNAVAILABLE" and _is_transport(message):
+    if status == "UNAVAILABLE" and is_gone(message):
         return ServerLostError(message)
     return _GRPC.get(status, errors.UnknownError)(message)
 
@@ -98,9 +92,3 @@ def of_grpc(status: str, message: str) -> Exception:
 def of_http(status: int, message: str) -> Exception:
     """Make the exception of an HTTP status."""
     return _HTTP.get(status, errors.InvalidArgError)(message)
-
-
-def _is_transport(message: str) -> bool:
-    # A model that is UNAVAILABLE has the status of a server that is not there; these words are gRPC's own.
-    text = message.lower()
-    return any(words in text for words in _GONE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from triton_backend_sdk.runner.messages import InferRequest, OutputWish
+from triton_backend_sdk.runner.messages import InferRequest, OutputWish, check_size
 from triton_backend_sdk.runner.plain import parameters
 from triton_backend_sdk.runner.result import OutputTensor, Result
 
@@ -18,13 +18,15 @@ def write(pb: Any, request: InferRequest, *, empty_final: bool = False) -> Any:
     :param empty_final: let the server say that a response was the last, by an empty one if need be.
     """
     message = pb.ModelInferRequest(model_name=request.model, model_version=request.version, id=request.id)
-    raw = message.raw_input_contents
+    raw, size = message.raw_input_contents, 0
     for tensor in request.inputs:
         made = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         if tensor.parameters:
             _put(made.parameters, tensor.parameters)
         data = tensor.data()
         if data is not None:
+            size += len(data)
+            check_size(size)
             raw.append(data)
     for wish in request.outputs or ():
         _output(message, wish)

@@ -10,7 +10,7 @@ import numpy as np
 
 from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.runner.binding import Signature
-from triton_backend_sdk.runner.messages import InferRequest, InputTensor
+from triton_backend_sdk.runner.messages import InferRequest, InputTensor, check_size
 from triton_backend_sdk.runner.result import OutputTensor, Result
 
 #: How long the JSON before the binary data is.
@@ -22,11 +22,14 @@ def write(request: InferRequest) -> tuple[dict[str, str], list[Any]]:
     document: dict[str, Any] = {"id": request.id} if request.id else {}
     document["inputs"] = []
     buffers: list[Any] = []
+    size = 0
     for tensor in request.inputs:
         said = dict(tensor.parameters or {})
         data = tensor.buffer()
         if data is not None:
             said["binary_data_size"] = len(data)
+            size += len(data)
+            check_size(size)
             buffers.append(data)
         form = {
             "name": tensor.name,

@@ -9,12 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.errors import InvalidArgError
 from triton_backend_sdk.runner.arguments import Parameter
 from triton_backend_sdk.runner.arrays import as_array
 from triton_backend_sdk.testing.wire import encode_bytes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+
+#: Of a message's tensors: gRPC and Triton's HTTP endpoint count in 31 bits.
+_MOST_BYTES = (1 << 31) - (1 << 16)
+
+
+def check_size(size: int) -> None:
+    """Refuse what no message can carry; the server would say so after all of it was sent.
+
+    :raises InvalidArgError: it is too much.
+    """
+    if size > _MOST_BYTES:
+        raise InvalidArgError(
+            f"the inputs have {size} bytes, and a message carries less than 2 GiB: "
+            "Runner(shared_memory=True) and Runner(in_process=True) take more"
+        )
 
 
 class InputTensor:

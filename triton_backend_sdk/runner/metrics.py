@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+\d+)?$")
-_LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
-_ESCAPES = {"\\n": "\n", '\\"': '"', "\\\\": "\\"}
+from triton_backend_sdk.tools.metrics_text import Sample, samples
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One number of a metric."""
-
-    name: str
-    #: With ``runner``, the name of the Runner that asked.
-    labels: Mapping[str, str]
-    value: float
+__all__ = ["Metrics", "Sample", "parse"]
 
 
 class Metrics(Sequence[Sample]):
@@ -63,14 +51,4 @@ def parse(text: str, runner: str = "") -> Metrics:
     :param runner: a label that every sample gets, where it is not empty.
     """
     own = {"runner": runner} if runner else {}
-    samples = []
-    for line in text.splitlines():
-        match = _SAMPLE.match(line) if line and not line.startswith("#") else None
-        if match:
-            labels = {name: _unescaped(value) for name, value in _LABEL.findall(match[2] or "")}
-            samples.append(Sample(match[1], {**labels, **own}, float(match[3])))
-    return Metrics(samples)
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\.", lambda match: _ESCAPES.get(match[0], match[0]), text)
+    return Metrics([sample._replace(labels={**sample.labels, **own}) for sample in samples(text)])

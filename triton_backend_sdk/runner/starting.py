@@ -51,11 +51,16 @@ def supervised(
 ) -> Supervised:
     """Give a server that is started at the first call.
 
-    :raises ValueError: the options switch off the protocol that the Runner speaks.
+    :raises ValueError: with these options the server would not understand the Runner.
     """
     if getattr(plan.options, f"allow_{protocol}") is False:
         raise ValueError(
             f"allow_{protocol}=False, but this Runner speaks {protocol}: choose the other protocol"
+        )
+    if protocol == "grpc" and (plan.options.grpc_use_ssl or plan.options.grpc_use_ssl_mutual):
+        raise ValueError(
+            'grpc_use_ssl=True, but this Runner speaks to its own server without TLS: protocol="http" leaves '
+            "gRPC to others"
         )
     return Supervised(
         lambda: _server(plan), protocol, start_timeout=start_timeout, restart=restart, wrap=wrap

@@ -7,9 +7,11 @@ its own, so that they need no loop but the one that awaits them.
 from __future__ import annotations
 
 import asyncio
-import importlib
+import os
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.runner import grpc_messages, grpc_operations
@@ -17,7 +19,7 @@ from triton_backend_sdk.runner.errors import of_grpc
 from triton_backend_sdk.runner.messages import InferRequest
 from triton_backend_sdk.runner.result import Result
 from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport
-from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools import client_parts
 
 #: gRPC would wait for two minutes before it looks again for a server that was away. Its "min" stays: that is
 #: the time that a connection may take, TLS and all.
@@ -28,22 +30,19 @@ class GrpcTransport(Transport):
     """See :class:`Transport`.
 
     :param address: HOST:PORT.
-    :param secure: speak TLS, with the system's certificates.
+    :param secure: speak TLS, and trust what HTTPS trusts.
     """
 
     protocol = "grpc"
 
     def __init__(self, address: str, *, secure: bool = False) -> None:
-        self._pb: Any = _import("tritonclient.grpc.service_pb2")
-        services: Any = _import("tritonclient.grpc.service_pb2_grpc")
-        self._grpc: Any = _import("grpc")
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self._pb: Any = client_parts.load("tritonclient.grpc.service_pb2")
+        services: Any = client_parts.load("tritonclient.grpc.service_pb2_grpc")
+        self._grpc: Any = client_parts.load("grpc")
+        options = client_parts.channel_options(address)
         options += [(f"grpc.{which}_reconnect_backoff_ms", ms) for which, ms in _RECONNECT]
-        if address.startswith(("127.", "localhost", "[::1]")):
-            # gRPC would ask the proxy of the environment for this machine's own ports.
-            options.append(("grpc.enable_http_proxy", 0))
         if secure:
-            credentials = self._grpc.ssl_channel_credentials()
+            credentials = self._grpc.ssl_channel_credentials(_trusted())
             self._channel = self._grpc.secure_channel(address, credentials, options)
         else:
             self._channel = self._grpc.insecure_channel(address, options)
@@ -231,6 +230,14 @@ class GrpcTransport(Transport):
             raise ValueError(f"compression {name!r} does not exist; there are gzip and deflate") from None
 
 
+def _trusted() -> bytes | None:
+    """Give the certificates that OpenSSL trusts: gRPC has a list of its own, and knows no SSL_CERT_FILE."""
+    file = ssl.get_default_verify_paths().cafile
+    if file is None or "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH" in os.environ:
+        return None
+    return Path(file).read_bytes()
+
+
 def _metadata(headers: Mapping[str, str] | None) -> list[tuple[str, str]] | None:
     return [(name.lower(), value) for name, value in headers.items()] if headers else None
 
@@ -243,13 +250,3 @@ def _stream_error(text: str) -> Exception:
     """Make the exception of a response of a stream, which carries its code only as words before the text."""
     status = text.partition(":")[0].strip() if text.startswith("[") else "INVALID_ARGUMENT"
     return of_grpc(status, text)
-
-
-def _import(name: str) -> Any:
-    # Late, because it costs a third of a second.
-    try:
-        return importlib.import_module(name)
-    except (ImportError, RuntimeError) as error:  # tritonclient itself turns a missing part into RuntimeError
-        raise HandledError(
-            f"{name} cannot be imported ({error})", "pip install 'triton-backend-sdk[client]'"
-        ) from error

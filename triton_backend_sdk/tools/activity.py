@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from triton_backend_sdk.tools.endpoints import get_text
+from triton_backend_sdk.tools.metrics_text import samples
 from triton_backend_sdk.tools.server import TritonServer
 
 #: Name and version of a model.
 Key = tuple[str, str]
 #: What a server must be started with to tell medians.
 MEDIANS = {"": {"summary_latencies": "true"}}
-_SAMPLE = re.compile(r"^(?P<name>\w+)\{(?P<labels>.*)\} (?P<value>\S+)$")
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass
@@ -86,7 +84,7 @@ def read_counts(server: TritonServer) -> dict[Key, Counts]:
 def counts_of_metrics(text: str) -> dict[Key, Counts]:
     """Read the text of the metrics endpoint."""
     found: dict[Key, Counts] = {}
-    for name, labels, value in _samples(text):
+    for name, labels, value in samples(text):
         if "model" not in labels:
             continue
         counts = found.setdefault((labels["model"], labels.get("version", "")), Counts())
@@ -100,13 +98,6 @@ def counts_of_metrics(text: str) -> dict[Key, Counts]:
         elif name == "nv_inference_request_summary_us" and labels.get("quantile") == "0.5":
             counts.median_s = None if math.isnan(value) else value / 1e6
     return found
-
-
-def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    for line in text.splitlines():
-        match = _SAMPLE.match(line)
-        if match:
-            yield match["name"], dict(_LABEL.findall(match["labels"])), float(match["value"])
 
 
 def counts_of_statistics(answer: Mapping[str, Any]) -> dict[Key, Counts]:

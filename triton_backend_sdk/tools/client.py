@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triton_backend_sdk.dtypes import DataType
+from triton_backend_sdk.tools import client_parts
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.metadata import ModelMetadata
 
@@ -164,7 +164,7 @@ def tensor_input(api: Any, name: str, array: NDArray[Any]) -> Any:
 @contextlib.contextmanager
 def connection(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[Any, Any]]:
     """Give tritonclient's module and a client; its errors within become HandledErrors."""
-    api = _import(f"tritonclient.{protocol}")
+    api = client_parts.load(f"tritonclient.{protocol}")
     address = url.removeprefix("http://").removeprefix("grpc://").rstrip("/")
     try:
         client = _connect(api, address, protocol, timeout)
@@ -176,7 +176,7 @@ def connection(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[A
         status = str(error.status() or "").removeprefix("StatusCode.")
         if status == "DEADLINE_EXCEEDED":
             raise _late(address, protocol, timeout) from error
-        if status == "UNAVAILABLE" and _not_triton(error):
+        if status == "UNAVAILABLE" and client_parts.is_gone(str(error.message())):
             raise _unreachable(address, protocol, str(error.message())) from error
         raise HandledError(f"the server answered {status or 'with an error'}: {error.message()}") from error
     except TimeoutError as error:
@@ -188,17 +188,7 @@ def connection(url: str, protocol: Protocol, timeout: float) -> Iterator[tuple[A
 def _connect(api: Any, address: str, protocol: Protocol, timeout: float) -> Any:
     if protocol == "http":
         return api.InferenceServerClient(address, connection_timeout=timeout, network_timeout=timeout)
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    if address.startswith(("127.", "localhost", "[::1]")):
-        # gRPC would ask the proxy of the environment for this machine's own ports.
-        options.append(("grpc.enable_http_proxy", 0))
-    return api.InferenceServerClient(address, channel_args=options)
-
-
-def _not_triton(error: Any) -> bool:
-    # A model that is UNAVAILABLE has the status of a server that is not there; these words are gRPC's own.
-    text = str(error.message()).lower()
-    return any(words in text for words in ("connect", "socket", "resolving"))
+    return api.InferenceServerClient(address, channel_args=client_parts.channel_options(address))
 
 
 def _unreachable(address: str, protocol: Protocol, reason: str) -> HandledError:
@@ -239,14 +229,4 @@ def _server_exception() -> Any:
 
 
 def _utils() -> Any:
-    return _import("tritonclient.utils")
-
-
-def _import(name: str) -> Any:
-    # Late, because it costs half a second and brings gevent along.
-    try:
-        return importlib.import_module(name)
-    except (ImportError, RuntimeError) as error:  # tritonclient itself turns a missing part into RuntimeError
-        raise HandledError(
-            f"{name} cannot be imported ({error})", "pip install 'triton-backend-sdk[client]'"
-        ) from error
+    return client_parts.load("tritonclient.utils")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from triton_backend_sdk.tools.client_parts import channel_options
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.options import ServerOptions
 
@@ -120,7 +121,7 @@ class GrpcEndpoint:
                 "pip install 'triton-backend-sdk[client]', or leave HTTP on",
             ) from error
         self._error: type[Any] = utils.InferenceServerException
-        self._client = grpc.InferenceServerClient(url)
+        self._client = grpc.InferenceServerClient(url, channel_args=channel_options(url))
         self._headers = {f"{_GRPC_PREFIX}{key}": value for key, value in (restricted or {}).values()}
 
     def ready(self) -> bool | None:
