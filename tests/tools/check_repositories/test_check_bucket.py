@@ -11,6 +11,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.s3 import Store, a_store, sign_in
 from tests.tools.check_repositories.cases import IO, TOGETHER
@@ -20,6 +21,7 @@ from triton_backend_sdk.tools.check.engine import check, exit_status
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import open_root
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.installation import ServerInstallation
 from triton_backend_sdk.tools.server_options.options import ServerOptions
 
 CONFIG = f'backend: "anything"\n{IO}'.encode()
@@ -208,6 +210,47 @@ def test_credentials_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, models
     assert "names /nowhere, which is no file" in only(models).message
 
 
+@pytest.fixture
+def other_clouds(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
+    """Let memory stand for what is not installed; gives the options of each file system that is made."""
+    made = []
+
+    class Cloud(MemoryFileSystem):
+        cachable = False
+
+        def __init__(self, **options: object) -> None:
+            made.append(options)
+            super().__init__()
+
+    for protocol in ("gs", "az"):
+        monkeypatch.setitem(sys.modules["fsspec.registry"]._registry, protocol, Cloud)
+    monkeypatch.setattr("triton_backend_sdk.tools.remote._ask", lambda *given: None)
+    memory = fsspec.filesystem("memory")
+    memory.pipe({"/box/models/one/config.pbtxt": CONFIG, "/box/models/one/1/weights": b"x"})
+    yield made
+    memory.rm("/box", recursive=True)
+
+
+def test_google(
+    other_clouds: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert findings("gs://box/models") == []
+    for name in ("key.json", "credentials.json"):
+        (tmp_path / name).write_text(json.dumps({"gs": {"": str(tmp_path / "key.json")}}))
+    monkeypatch.setenv("TRITON_CLOUD_CREDENTIAL_PATH", str(tmp_path / "credentials.json"))
+    assert findings("gs://box/models") == []
+    assert [options.get("token") for options in other_clouds] == [None, str(tmp_path / "key.json")]
+
+
+def test_azure(other_clouds: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert findings("as://account/box/models") == []
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "other")
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "a2V5")
+    assert findings("as://account/box/models") == []
+    given = [(options["account_name"], options.get("account_key")) for options in other_clouds]
+    assert given == [("account", None), ("other", "a2V5")]
+
+
 # Nothing to read.
 
 
@@ -242,6 +285,13 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch, root: str, says: str) -> 
 
     assert any(part in only(root).message for part in says.split("|"))
     assert time.monotonic() - began < 30
+
+
+def test_a_server_without_the_cloud(tmp_path: Path, models: str) -> None:
+    (tmp_path / "lib.so").write_bytes(b"... s3:// not supported: build with -DTRITON_ENABLE_S3=ON. ...")
+    server = ServerInstallation(tmp_path / "lib.so", tmp_path / "lib.so", None, None, "given path", "2.51.0")
+    [finding] = check(ServerOptions(model_repository=[models]), server=server)
+    assert (finding.rule, "was built without s3://" in finding.message) == ("C01", True)
 
 
 def test_a_store_that_takes_calls_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def open_bucket(uri: str, server: ServerInstallation | None = None) -> BucketPat
     try:
         listing = within(_LIST_S, lambda: _listed(root, uri))
     except ImportError as error:
-        raise MissingPackageError(
+        raise HandledError(
             f"{uri} lies in a bucket, which cannot be read here: {error}",
             f"pip install {_PACKAGES[root.cloud]}",
         ) from error
@@ -194,10 +194,6 @@ def _listed(root: CloudRoot, uri: str) -> Listing:
             raise
     # As the server does then: there are public buckets.
     return Listing(*_file_system(root, anon=True), uri)
-
-
-class MissingPackageError(HandledError):
-    """What reads that kind of store is not installed."""
 
 
 def _file_system(root: CloudRoot, **more: Any) -> tuple[Any, str]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from triton_backend_sdk.tools.check.bucket import MissingPackageError
 from triton_backend_sdk.tools.check.dependents import lost_ensembles
 from triton_backend_sdk.tools.check.finding import Finding, Fix, Place
 from triton_backend_sdk.tools.check.repository import Repository, open_root
@@ -50,7 +49,7 @@ def check(
 
     :param server: the tritonserver that is meant; where none is, nobody looks for backends.
     :param gpus: how many it would see.
-    :raises MissingPackageError: a repository in a bucket cannot be read here.
+    :raises HandledError: a repository in a bucket cannot be read here.
     """
     rules()
     found: list[Finding] = []
@@ -58,9 +57,9 @@ def check(
     for root in options.model_repository or ():
         try:
             path = open_root(root, server)
-        except MissingPackageError:
-            raise
         except HandledError as error:
+            if isinstance(error.__cause__, ImportError):
+                raise  # not the repository's fault
             found.append(RULES["C01"].at(Place(str(root)), error.message, mend=error.next_step))
             continue
         if (fault := _unreadable(root, path)) is not None:
