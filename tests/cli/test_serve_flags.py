@@ -1,6 +1,7 @@
 """tritonserver's flags as options of ``tbsdk serve``."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -195,11 +196,46 @@ def complete(*words):
         (["serve", "--model-control-mode", ""], ["plain,none", "plain,poll", "plain,explicit"]),
         (["serve", "--grpc-server-cert", "a"], ["file,a"]),
         (["serve", "--backend-directory", "a"], ["dir,a"]),
+        (["serve", "--model-repository", "=", "a"], ["dir,a"]),  # bash takes --flag=value apart
+        (["serve", "--log-format", "=", "I"], ["plain,ISO8601"]),
+        (["serve", "--log-format", "="], ["plain,default", "plain,ISO8601"]),
+        (["serve", "a"], ["dir,a"]),
+        (["serve", "--", "--log-fo"], ["plain,--log-format"]),
+        (["serve", "--", "--wat"], []),
         (["ser"], ["plain,serve", "plain,server"]),
     ],
 )
 def test_a_shell_completes(words, offers):
     assert complete(*words) == offers
+
+
+BASH = """
+cd {folder}
+eval "$(_TBSDK_COMPLETE=bash_source {tbsdk})"
+offer() {{
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    compopt() {{ printf '%s %s' "$1" "$2"; }}
+    _tbsdk_completion tbsdk; printf '%s ' "${{COMPREPLY[@]}}"; echo
+}}
+offer tbsdk serve --log-format = I
+offer tbsdk serve --backend-directory a
+offer tbsdk serve -- --log-fo
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here: apt-get install bash")
+def test_bash_itself_completes(tmp_path):
+    tbsdk = tmp_path / "bin" / "tbsdk"
+    tbsdk.parent.mkdir()
+    program = "import sys; sys.argv[0] = 'tbsdk'; from triton_backend_sdk.cli import main; sys.exit(main())"
+    tbsdk.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}" "$@"\n')
+    tbsdk.chmod(0o755)
+    answer = subprocess.run(
+        ["bash", "--norc", "-c", BASH.format(folder=tmp_path, tbsdk=tbsdk)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tbsdk.parent}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert answer.stdout.split("\n") == ["ISO8601 ", "-o dirnames ", "--log-format ", ""], answer.stderr
 
 
 def test_help_comes_at_once_and_imports_nothing_heavy():

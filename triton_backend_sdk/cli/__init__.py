@@ -88,6 +88,10 @@ def run(argv: Sequence[str], *, state: dict[str, Any] | None = None) -> int:
 
 def main() -> int:
     """Run sys.argv, report errors for people, and give the exit status."""
+    if os.environ.get("_TBSDK_COMPLETE", "").startswith("bash"):
+        from triton_backend_sdk.cli import completion  # noqa: PLC0415  a shell alone needs it
+
+        completion.register()
     state = {"debug": os.environ.get("TBSDK_DEBUG", "") not in {"", "0"}}
     try:
         return run(sys.argv[1:], state=state)

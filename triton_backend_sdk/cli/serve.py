@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from triton_backend_sdk.cli.server_flags import FlagCommand, flag_options
+from triton_backend_sdk.cli.server_flags import FlagCommand, complete_paths, flag_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -30,7 +30,7 @@ Examples:
 """,
 )
 @flag_options
-@click.argument("paths", nargs=-1, type=click.Path())
+@click.argument("paths", nargs=-1, type=click.Path(), shell_complete=complete_paths)
 @click.option("--server", type=_PATH, help="A tritonserver, or the folder above its bin.")
 @click.option(
     "-o",

@@ -43,7 +43,8 @@ class FlagType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
     ) -> list[CompletionItem]:
         """Offer what the flag can be."""
         if self.flag.type is Path or self.flag.name == "model-repository":
-            return [CompletionItem(incomplete, type="file" if "dir" not in self.flag.name else "dir")]
+            folder = self.flag.name.endswith(("-directory", "-repository"))
+            return [CompletionItem(incomplete, type="dir" if folder else "file")]
         words = ("true", "false") if self.flag.type is bool else self.flag.choices
         return [CompletionItem(word) for word in words if word.lower().startswith(incomplete.lower())]
 
@@ -81,6 +82,15 @@ class FlagCommand(PassThrough):
         for group, records in rows.items():
             with formatter.section(group if group == "Options" else f"tritonserver, {group}"):
                 formatter.write_dl(records, col_max=28)
+
+
+def complete_paths(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer folders, and tritonserver's flags: those after ``--`` are completed as arguments."""
+    if not incomplete.startswith("-"):
+        return [CompletionItem(incomplete, type="dir")]
+    options = ctx.command.get_params(ctx)
+    flags = {f"--{option.flag.name}" for option in options if isinstance(option, FlagOption)}
+    return [item for item in ctx.command.shell_complete(ctx, incomplete) if item.value in flags]
 
 
 def flag_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,4 +138,4 @@ def merged(config: ServerOptions | None, flags: ServerOptions) -> ServerOptions:
     return flags if config is None else config.replaced(**flags.given())
 
 
-__all__: Sequence[str] = ["FlagCommand", "flag_options", "merged", "options_of", "warned"]
+__all__: Sequence[str] = ["FlagCommand", "complete_paths", "flag_options", "merged", "options_of", "warned"]
