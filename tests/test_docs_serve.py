@@ -25,7 +25,7 @@ def test_commands_are_understood(line):
     parent = click.Context(cli, **cli.context_settings)  # from it a command learns of -h, and never forgets
     context = command.make_context("serve", shlex.split(line)[2:], parent)
     flags = {name: value for name, value in context.params.items() if name not in OWN}
-    options = options_of(flags, strict=True, warn=pytest.fail)
+    options = options_of(flags, context.obj, strict=True, warn=pytest.fail)
     faults = checks.faults(options.replaced(model_repository="s3://some/where"))
     assert faults == []
 

@@ -7,26 +7,38 @@ from pathlib import Path
 from rich.text import Text
 from terminal import svg, terminal
 
-from triton_backend_sdk.cli.live_view import model_line, table
+from triton_backend_sdk.cli.live_view import STYLES, table
+from triton_backend_sdk.cli.serving import reload_lines
 from triton_backend_sdk.tools.activity import Activity
+from triton_backend_sdk.tools.reload import Reload
 from triton_backend_sdk.tools.server import ModelStatus
 
 TARGET = Path(__file__).with_suffix(".svg")
 MODELS = [
     ModelStatus("mybackend", "1", "READY", ""),
     ModelStatus("ranker", "2", "READY", ""),
-    ModelStatus("tokenizer", "1", "UNAVAILABLE", "NameError: name 'vocabulary' is not defined"),
+    ModelStatus("tokenizer", "1", "READY", ""),
+]
+RELOADS = [
+    Reload("mybackend", 0.03),
+    Reload(
+        "tokenizer",
+        0.02,
+        error="version 1 is at UNAVAILABLE state: Internal: NameError: name 'vocabulary' is not defined;",
+        at="/home/me/tokenizer/tokenizer/plugin.py:12: <module>",
+    ),
 ]
 ACTIVITY = {
     ("mybackend", "1"): Activity(4212.7, 0.0, 0.00023, 0.00021),
     ("ranker", "2"): Activity(318.4, 1.0, 0.00314, 0.00288),
+    ("tokenizer", "1"): Activity(310.0, 0.0, 0.00057, 0.00055),
 }
 
 
 def draw() -> str:
     """Give the picture."""
-    console = terminal()
-    console.print("[bold]$ tbsdk serve --watch[/]", highlight=False)
+    console = terminal(96)
+    console.print("[bold]$ tbsdk serve --watch mybackend ranker tokenizer[/]", highlight=False)
     console.print("[bold green]ready[/]; Ctrl-C stops; an edit is taken up at once", highlight=False)
     for name, url in {
         "http": "http://127.0.0.1:8000",
@@ -34,9 +46,13 @@ def draw() -> str:
         "metrics": "http://127.0.0.1:8002/metrics",
     }.items():
         console.print(f"  {name:<8} {url}", highlight=False)
-    console.print("mybackend: reloaded in 0.21 s", highlight=False)
-    console.print(Text(f"  {model_line(MODELS[2])}", "red"))
+    for model in MODELS:
+        line = Text(f"  model    {model.name} version {model.version}  ")
+        console.print(line + Text(model.state, STYLES[model.state]))
     console.print()
+    for result in RELOADS:
+        for line in reload_lines(result, old_answers=True):
+            console.print(line, highlight=False)
     console.print(table(MODELS, ACTIVITY))
     return svg(console, "tbsdk serve", "serve")
 

@@ -143,20 +143,22 @@ def _take_up(files: FileWatch, reloader: Reloader, triton: TritonServer, view: V
 
 
 def _tell(result: Reload, triton: TritonServer) -> None:
+    old = result.error is not None and (result.action == "build" or _answers(triton, result.name))
+    for line in reload_lines(result, old_answers=old):
+        console.err.print(line, soft_wrap=True)
+
+
+def reload_lines(result: Reload, *, old_answers: bool) -> list[Text]:
+    """Say what came of a change."""
     if result.error is None:
         verb = {"load": "reloaded", "unload": "unloaded"}[result.action]
-        console.say(f"{result.name}: {verb} in {result.seconds:.2f} s")
-        return
-    old = (
-        "; the old one goes on answering" if result.action == "build" or _answers(triton, result.name) else ""
-    )
-    console.err.print(
+        return [Text(f"{result.name}: {verb} in {result.seconds:.2f} s")]
+    old = "; the old one goes on answering" if old_answers else ""
+    evidence = [*result.error.splitlines(), *([f"at {result.at}"] if result.at else [])]
+    return [
         Text(f"{result.name}: the change cannot be taken up{old}", "bold red"),
-        soft_wrap=True,
-        highlight=False,
-    )
-    for line in [*result.error.splitlines(), *([f"at {result.at}"] if result.at else [])]:
-        console.say(f"  {line}")
+        *(Text(f"  {line}") for line in evidence),
+    ]
 
 
 def _answers(triton: TritonServer, model: str) -> bool:

@@ -132,7 +132,7 @@ class Reloader:
             time.sleep(_TICK_S / 5)
             lines = _since(self._server.log_lines(), before)
         found = explain(read(lines)).findings
-        own = [finding for finding in found if finding.model == name] or found
+        own = [finding for finding in found if name in finding.models] or found
         at = next((finding.at for finding in own if finding.at), None) or _frame(lines)
         if at is None and error == _CONFIG_ERROR.format(name) and own:
             return own[0].what, None
