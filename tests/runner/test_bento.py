@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from tests.runtime.conftest import write_model
 from triton_backend_sdk import cli
+from triton_backend_sdk._version import __version__
 from triton_backend_sdk.tools.bento import export
 from triton_backend_sdk.tools.check.bucket import BucketPath, Listing
 from triton_backend_sdk.tools.errors import HandledError
@@ -136,6 +137,24 @@ def test_export_writes_beside_the_repository_or_copies_it(models, tmp_path):
     for inside in (models, models / "plain"):
         with pytest.raises(HandledError, match="lies in the repository itself"):
             run("export", models, "-o", inside)
+
+
+def test_a_checkout_goes_into_an_image_as_a_wheel(models, monkeypatch, tmp_path):
+    """No index has it."""
+    monkeypatch.setattr("triton_backend_sdk.cli.bento.sdk_checkout", lambda: tmp_path)
+    wheels = models.parent / "wheels"
+    assert f"python3 -m pip wheel --no-deps -w {wheels} {tmp_path}" in run("export", models).output
+    wheels.mkdir()
+    (wheels / f"triton_backend_sdk-{__version__}-py3-none-any.whl").write_text("")
+    assert "pip wheel" not in run("export", models, "--force").output
+    bentofile = yaml.safe_load((models.parent / "bentofile.yaml").read_text())
+    assert bentofile["include"] == ["service.py", "models/", "wheels/"]
+    assert bentofile["python"] == {
+        "packages": [
+            f"./wheels/triton_backend_sdk-{__version__}-py3-none-any.whl",
+            "triton-backend-sdk[client]",
+        ]
+    }
 
 
 def test_empty_version_folders_are_packed_too(models, tmp_path):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 
+from triton_backend_sdk._version import __version__
 from triton_backend_sdk.cli import console
 from triton_backend_sdk.runner.settings import server_options
 from triton_backend_sdk.tools import bento
-from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION
+from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION, sdk_checkout
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.options import is_uri
 
@@ -68,9 +69,10 @@ def export(
     Each model that has a config.pbtxt gets an endpoint with its inputs; `infer` asks any model. With -o a
     repository on this machine is copied there, too: BentoML packs nothing from elsewhere.
     """
-    found = bento.export(repository, name=name, release=release, image=base)
     home = Path() if is_uri(repository) else Path(repository).resolve().parent
     folder = output or home
+    wheel = next((path.name for path in folder.glob(f"wheels/triton_backend_sdk-{__version__}-*.whl")), None)
+    found = bento.export(repository, name=name, release=release, image=base, wheel=wheel)
     files = {folder / "service.py": found.service, folder / "bentofile.yaml": found.bentofile}
     copy = None if is_uri(repository) else _copy(Path(repository).resolve(), folder)
     present = [file for file in [*files, copy] if file and file.exists()]
@@ -86,7 +88,17 @@ def export(
         ((copy or Path(repository)) / empty.relative_to(repository) / ".gitkeep").touch()
     if found.empty:
         console.say(f"wrote .gitkeep in {len(found.empty)} version folder(s): BentoML packs no empty ones")
+    _advise(folder, wheel)
     console.say(f"next: cd {shlex.quote(str(folder))} && bentoml serve")
+
+
+def _advise(folder: Path, wheel: str | None) -> None:
+    """Say how an SDK that no index has gets into an image."""
+    checkout = sdk_checkout()
+    if checkout and not wheel:
+        paths = shlex.join([str(folder / "wheels"), str(checkout)])
+        console.say("note: this SDK is a checkout; for bentoml containerize, make a wheel and export again:")
+        console.say(f"  python3 -m pip wheel --no-deps -w {paths}")
 
 
 def _copy(repository: Path, folder: Path) -> Path | None:

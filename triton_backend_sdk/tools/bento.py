@@ -108,14 +108,20 @@ service: "service:{cls}"
 include:
 {include}
 python:
-  # true pins all packages; it takes an index that has them.
-  lock_packages: false
-  packages:
-    - "triton-backend-sdk[client]"
+{wheel}    - "triton-backend-sdk[client]"
 docker:
   # Triton {release}: `tbsdk dockerfile` makes an image with backends of your own.
   base_image: "{image}"
   python_version: "{python}"
+"""
+
+_FROM_INDEX = """  # true pins all packages; it takes an index that has them.
+  lock_packages: false
+  packages:
+"""
+# BentoML copies wheels into an image only where it pins packages.
+_FROM_WHEEL = """  packages:
+    - "./wheels/{wheel}"
 """
 
 
@@ -135,6 +141,7 @@ def export(
     name: str | None = None,
     release: str = DEFAULT_VERSION,
     image: str | None = None,
+    wheel: str | None = None,
 ) -> Export:
     """Write a service with an endpoint for each model that has a config.pbtxt, and one for any model.
 
@@ -142,6 +149,7 @@ def export(
     :param name: of the service; that of the folder above the repository if not given.
     :param release: of NVIDIA's container image, or the server's version.
     :param image: the base image, instead of NVIDIA's.
+    :param wheel: the SDK's own, in a folder ``wheels`` beside the two files; from an index if not given.
     :raises HandledError: the repository is not there, a config cannot be read, or there is no such release.
     """
     models = _models(repository)
@@ -162,11 +170,12 @@ def export(
         name=_text(name),
         cls=cls,
     )
-    include = ["service.py", *([f"{folder}/"] if folder else [])]
+    include = ["service.py", *([f"{folder}/"] if folder else []), *(["wheels/"] if wheel else [])]
     bentofile = _BENTOFILE.format(
         name=name,
         cls=cls,
         include="\n".join(f"  - {_text(each)}" for each in include),
+        wheel=_FROM_WHEEL.format(wheel=wheel) if wheel else _FROM_INDEX,
         release=base.version,
         python=base.python,
         image=base.server,
