@@ -79,7 +79,7 @@ class {cls}:
 
     @bentoml.api
     async def infer(self, model: str, inputs: dict[str, Any], version: str = "") -> dict[str, Any]:
-        """Ask any model; inputs are nested lists by name."""
+        """Ask any model; inputs are nested lists by name, and may have what else a Runner's call takes."""
         with http_errors():
             return lists(await self.runner.model(model, version).options(batch="auto").async_run(**inputs))
 '''
