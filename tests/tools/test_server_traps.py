@@ -54,6 +54,14 @@ def test_a_server_with_restricted_apis_is_asked_with_what_they_want(empty):
             get_text(f"http://{server.http_url}/v2/health/ready")
 
 
+@pytest.mark.parametrize("service", ["http", "grpc"])
+def test_two_groups_of_apis_may_want_one_key(empty, service):
+    groups = {name: ("key", name) for name in ("health", "model-repository", "inference")}
+    flag = {"http": "http_restricted_api", "grpc": "grpc_restricted_protocol"}[service]
+    with TritonServer(empty, allow_http=service == "http", **{flag: groups}) as server:
+        assert server.models() == []
+
+
 def test_mutual_tls_that_is_off_is_off(empty):
     assert ServerOptions(grpc_use_ssl_mutual=False).to_argv() == []
     with TritonServer(empty, allow_http=False, grpc_use_ssl_mutual=False) as server:

@@ -194,7 +194,7 @@ def test_the_loader_is_told_nothing_before_the_program(tmp_path):
     env = {"LD_LIBRARY_PATH": str(tmp_path), "MINE": "here"}
     status, lines = output_of(["/bin/sh", "-c", "echo $MINE"], env, 30)
     assert status == 127
-    assert "libc.so.6" in lines[0]
+    assert lines[0].startswith("/bin/sh: error while loading shared libraries: ")
     assert output_of(["/bin/sh", "-c", "echo $MINE"], {"MINE": "here"}, 30) == (0, ["here"])
 
 

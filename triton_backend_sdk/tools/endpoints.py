@@ -20,6 +20,9 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 #: What a client puts before the key of --grpc-restricted-protocol.
 _GRPC_PREFIX = "triton-grpc-protocol-"
 _LOAD_LIMIT_S = 600.0
+#: What HTTP's paths are to --http-restricted-api.
+_HEALTH, _REPOSITORY = ("/v2/health/", "health"), ("/v2/repository/", "model-repository")
+Restricted = Mapping[str, tuple[str, str]]
 
 
 class Endpoint(Protocol):
@@ -47,12 +50,18 @@ class Endpoint(Protocol):
         """Unload a model; what went wrong, or None."""
 
 
+def _headers(restricted: Restricted, api: str) -> dict[str, str]:
+    """Give what any request may need, and where two groups have one key, what those of this API want."""
+    mine = [pair for names, pair in restricted.items() if api in names.split(",")]
+    return dict([*restricted.values(), *mine])
+
+
 class HttpEndpoint:
     """Over HTTP, with what restricted APIs want of a client."""
 
-    def __init__(self, url: str, restricted: Mapping[str, tuple[str, str]] | None = None) -> None:
+    def __init__(self, url: str, restricted: Restricted | None = None) -> None:
         self.url = url
-        self._headers = dict((restricted or {}).values())
+        self._restricted = restricted or {}
 
     def request(self, path: str, *, method: str = "GET", body: Any = None, timeout: float = 10.0) -> Any:
         """Send a request and give the JSON of its answer.
@@ -60,8 +69,10 @@ class HttpEndpoint:
         :raises urllib.error.URLError: no answer, or (as HTTPError) a status other than 2xx.
         """
         data = None if body is None else json.dumps(body).encode()
+        api = next((api for start, api in (_HEALTH, _REPOSITORY) if path.startswith(start)), "")
+        headers = _headers(self._restricted, api)
         request = urllib.request.Request(
-            f"http://{self.url}{path}", data=data, method=method, headers=self._headers
+            f"http://{self.url}{path}", data=data, method=method, headers=headers
         )
         with _OPENER.open(request, timeout=timeout) as response:
             text = response.read()
@@ -111,7 +122,7 @@ class GrpcEndpoint:
     :raises HandledError: there is no tritonclient here.
     """
 
-    def __init__(self, url: str, restricted: Mapping[str, tuple[str, str]] | None = None) -> None:
+    def __init__(self, url: str, restricted: Restricted | None = None) -> None:
         try:
             grpc = importlib.import_module("tritonclient.grpc")  # optional, and slow to import
             utils = importlib.import_module("tritonclient.utils")
@@ -122,12 +133,13 @@ class GrpcEndpoint:
             ) from error
         self._error: type[Any] = utils.InferenceServerException
         self._client = grpc.InferenceServerClient(url, channel_args=channel_options(url))
-        self._headers = {f"{_GRPC_PREFIX}{key}": value for key, value in (restricted or {}).values()}
+        keys = {name: (f"{_GRPC_PREFIX}{key}", value) for name, (key, value) in (restricted or {}).items()}
+        self._health, self._repository = (_headers(keys, api) for _, api in (_HEALTH, _REPOSITORY))
 
     def ready(self) -> bool | None:
         """Tell whether it is ready; None: no answer."""
         try:
-            return bool(self._client.is_server_ready(headers=self._headers, client_timeout=10.0))
+            return bool(self._client.is_server_ready(headers=self._health, client_timeout=10.0))
         except self._error:
             return None
 
@@ -141,7 +153,7 @@ class GrpcEndpoint:
 
     def _ask(self, function: Any) -> dict[str, Any]:
         try:
-            return dict(function(headers=self._headers, as_json=True, client_timeout=10.0))
+            return dict(function(headers=self._repository, as_json=True, client_timeout=10.0))
         except self._error as error:
             raise ConnectionError(error.message()) from error  # as over HTTP
 
@@ -155,7 +167,7 @@ class GrpcEndpoint:
 
     def _control(self, function: Any, model: str) -> str | None:
         try:
-            function(model, headers=self._headers, client_timeout=_LOAD_LIMIT_S)
+            function(model, headers=self._repository, client_timeout=_LOAD_LIMIT_S)
         except self._error as error:
             return str(error.message())
         return None
