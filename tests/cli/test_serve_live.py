@@ -86,8 +86,7 @@ def test_in_a_narrow_terminal_numbers_stay_whole(width, columns):
 
 
 def test_lines_tell_states_that_changed():
-    seen = {}
-    assert live_view.changed_states([READY, LOST], seen) == []
+    seen = {("rows", "1"): "READY", ("lost", ""): "UNAVAILABLE"}
     assert live_view.changed_states([READY, LOST], seen) == []
     mended = ModelStatus("lost", "", "READY", "")
     assert live_view.changed_states([READY, mended], seen) == [mended]
@@ -190,7 +189,6 @@ def test_without_a_terminal_there_are_lines(serve, project):  # noqa: F811
     one.wait_for("curl -s")
     url = one.wait_for("http     ").split()[1]
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    time.sleep(1.5)  # the view looks once a second
     opener.open(f"{url}/v2/repository/models/rows/unload", data=b"{}", timeout=10).close()
     one.wait_for("rows version 1 is UNAVAILABLE: unloaded")
     one.process.send_signal(signal.SIGINT)

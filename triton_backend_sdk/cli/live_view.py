@@ -31,13 +31,16 @@ STYLES = {"READY": "green", "LOADING": "yellow", "UNLOADING": "yellow"}
 
 
 class View:
-    """Looks at the server each second; ``with`` shows what is seen."""
+    """Looks at the server each second; ``with`` shows what is seen.
 
-    def __init__(self, server: TritonServer, *, live: bool) -> None:
+    :param models: what was told of them before.
+    """
+
+    def __init__(self, server: TritonServer, models: Sequence[ModelStatus], *, live: bool) -> None:
         self._server = server
         self._meter = Meter(server)
         self._live = Live(console=console.err, auto_refresh=False) if live else None
-        self._states: dict[Key, str] = {}
+        self._states = {(model.name, model.version): model.state for model in models}
         self._next = self._next_lines = 0.0
 
     def __enter__(self) -> View:
@@ -73,11 +76,10 @@ class View:
 
 
 def changed_states(models: Sequence[ModelStatus], seen: dict[Key, str]) -> list[ModelStatus]:
-    """Give the models whose state is another than the one seen before; the first time there is none."""
-    now = {(model.name, model.version): model.state for model in models}
-    changed = [model for model in models if seen and seen.get((model.name, model.version)) != model.state]
+    """Give the models whose state is another than the one seen before, and remember what is seen now."""
+    changed = [model for model in models if seen.get((model.name, model.version)) != model.state]
     seen.clear()
-    seen.update(now)
+    seen.update({(model.name, model.version): model.state for model in models})
     return changed
 
 

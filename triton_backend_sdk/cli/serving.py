@@ -115,15 +115,15 @@ class Serving:
             with contextlib.suppress(KeyboardInterrupt):
                 self._run_on(triton, files, reloader)
             # Only here: an exception keeps what it interrupted, and the server waits for its connections.
-            console.say("stopping; Ctrl-C again ends it at once")
             _stop(triton)
         finally:
             triton.kill()
 
     def _run_on(self, triton: TritonServer, files: FileWatch | None, reloader: Reloader | None) -> NoReturn:
         with _end_explains(triton):
-            _show(triton, triton.wait_ready(timeout=None), watch=self._watch)
-            with View(triton, live=self._live) as view:
+            models = triton.wait_ready(timeout=None)
+            _show(triton, models, watch=self._watch)
+            with View(triton, models, live=self._live) as view:
                 while triton.returncode is None:
                     view.look()
                     if files and reloader:
@@ -182,6 +182,7 @@ def _end_explains(triton: TritonServer) -> Iterator[None]:
 
 def _stop(triton: TritonServer) -> None:
     try:
+        console.say("stopping; Ctrl-C again ends it at once")
         status = triton.stop()
     except KeyboardInterrupt:
         status = triton.kill()
