@@ -126,6 +126,23 @@ def test_the_backend_of_ones_own(tmp_path):
     assert 'backend: "tokens"\n' in (tmp_path / "sample" / "config.pbtxt").read_text()
 
 
+@pytest.mark.parametrize("backend", ["a b", "../up", 'x"', "", "a/b"])
+def test_what_cannot_name_a_backend(backend, tmp_path):
+    with pytest.raises(HandledError, match="cannot name a backend"):
+        run(["new", "x", "--framework", "custom", "--into", str(tmp_path), "--backend", backend])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["mybackend", "mybackend_2", "mymodel", "mymodel_first", "my.mymodel"])
+def test_names_that_are_the_templates_own(name, tmp_path):
+    run(["new", name, "--framework", "ensemble", "--into", str(tmp_path)])
+
+    config = (tmp_path / name / "config.pbtxt").read_text()
+    assert f'model_name: "{name}_first"' in config
+    assert errors(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "words",
     [["--labels"], ["--warmup"], ["--backend", "x"], ["--framework", "onnx", "--backend", "x"]],

@@ -16,6 +16,8 @@ from triton_backend_sdk.tools.templates import refuse_to_overwrite, template
 
 #: The model's name in the templates, and its backend's in the one for backends of one's own.
 STOCK_NAME, STOCK_BACKEND = "mymodel", "mybackend"
+#: At once: a model may be called as the backend, or mybackend_2.
+_STOCK = re.compile(f"{STOCK_NAME}|{STOCK_BACKEND}")
 #: What `tbsdk new --framework` takes: what it stands for, and the file that its author still has to bring.
 FRAMEWORKS = {
     "tensorflow_savedmodel": ("a TensorFlow SavedModel", "model.savedmodel/"),
@@ -67,6 +69,11 @@ def new_entry(
     """
     again = f"tbsdk new {name} --framework {framework} --into REPOSITORY"
     _check_name(name, framework)
+    if backend is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", backend):
+        raise HandledError(
+            f"{backend!r} cannot name a backend: it takes letters, digits, _, - and .",
+            f"tbsdk new {name} --framework {framework} --backend NAME, of libtriton_NAME.so",
+        )
     repository = repository.expanduser().resolve()
     if (repository / _CONFIG).is_file():
         raise HandledError(
@@ -109,11 +116,12 @@ def _check_name(name: str, framework: str) -> None:
 
 def _texts(name: str, framework: str, backend: str) -> Iterator[tuple[Path, str]]:
     source = template().parent / "models" / framework
+    new = {STOCK_NAME: name, STOCK_BACKEND: backend}
     for path in sorted(source.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             text = path.read_text(encoding="utf-8")
             file = str(path.relative_to(source)).replace(STOCK_NAME, name, 1)
-            yield Path(file), text.replace(STOCK_NAME, name).replace(STOCK_BACKEND, backend)
+            yield Path(file), _STOCK.sub(lambda found: new[found[0]], text)
 
 
 def _uncommented(config: str, first: str, framework: str, what: str) -> str:
