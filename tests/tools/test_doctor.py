@@ -146,12 +146,23 @@ def test_a_server(monkeypatch, library, verdict):
     assert finding.detail.startswith("2.51.0 (PATH: /x/bin/tritonserver)")
 
 
-@pytest.mark.parametrize(("size", "verdict"), [(64 << 20, "warn"), (65 << 20, "ok")])
-def test_shared_memory(monkeypatch, tmp_path, size, verdict):
+@pytest.mark.parametrize(
+    ("size", "free", "verdict", "says"),
+    [
+        (64 << 20, 64 << 20, "warn", "64 MiB, Docker's default"),
+        (65 << 20, 65 << 20, "ok", "65 MiB"),
+        (1 << 30, 63 << 20, "warn", "63 of 1024 MiB are free"),
+    ],
+)
+def test_shared_memory(monkeypatch, tmp_path, size, free, verdict, says):
     monkeypatch.setattr(doctor, "SHM", tmp_path)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(total=size))
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(total=size, free=free))
 
-    assert only(doctor.check_shared_memory()).verdict == verdict
+    finding = only(doctor.check_shared_memory())
+
+    assert finding.verdict == verdict
+    assert finding.detail.startswith(says)
+    assert bool(finding.mend) == (verdict == "warn")
 
 
 def test_no_shared_memory(monkeypatch, tmp_path):

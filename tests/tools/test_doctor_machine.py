@@ -1,7 +1,10 @@
 import ctypes
+import re
 import resource
+import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -207,6 +210,7 @@ def test_a_server_without_a_python_backend(monkeypatch, server):
         (0o755, [], "ok", None),
         (0o755, ["libpython3.8.so.1.0"], "warn", "apt-get install libpython3.8"),
         (0o755, ["libb64.so.0d"], "warn", "set LD_LIBRARY_PATH"),
+        (0o755, ["GLIBCXX_3.4.32"], "warn", "take the stub of a server that was built for this system"),
     ],
 )
 def test_the_stub(monkeypatch, server, mode, lacks, verdict, mend):
@@ -236,3 +240,17 @@ def test_a_real_stub_without_its_libpython(server):
 
     assert finding.verdict == "warn"
     assert "a server would wait for it for ever" in finding.detail
+
+
+def test_a_real_program_that_wants_a_newer_library(server):
+    """Here a library is there, but not the version of it that the program was linked to."""
+    stub = server.backends / "python" / machine.STUB
+    program = Path(shutil.which("true")).read_bytes()
+    wanted = max(set(re.findall(rb"GLIBC_2\.\d\d", program)))
+    stub.write_bytes(program.replace(wanted, b"GLIBC_2.99"))
+    stub.chmod(0o755)
+
+    finding = only(machine.check_stub())
+
+    assert finding.verdict == "warn"
+    assert "lacks GLIBC_2.99" in finding.detail

@@ -135,12 +135,16 @@ def check_shared_memory() -> Iterator[Finding]:
         detail = "not there: clients cannot pass tensors through shared memory"
         yield Finding(name, "warn", detail, f"mount -t tmpfs shm {SHM}")
         return
-    size = shutil.disk_usage(SHM).total
-    if size <= _DOCKERS_SHM:
-        detail = f"{size >> 20} MiB, Docker's default: little for clients that pass tensors through it"
+    usage = shutil.disk_usage(SHM)
+    if usage.total <= _DOCKERS_SHM:
+        detail = f"{usage.total >> 20} MiB, Docker's default: little for clients that pass tensors through it"
         yield Finding(name, "warn", detail, "docker run --shm-size=1g ...")
+    elif usage.free < _DOCKERS_SHM:
+        free = f"{usage.free >> 20} of {usage.total >> 20} MiB are free"
+        mend = f"rm {SHM}/triton_python_backend_shm_region_*, while no server runs"
+        yield Finding(name, "warn", f"{free}: servers that were killed leave theirs behind", mend)
     else:
-        yield Finding(name, "ok", f"{size >> 20} MiB")
+        yield Finding(name, "ok", f"{usage.total >> 20} MiB")
 
 
 def check_gpu() -> Iterator[Finding]:

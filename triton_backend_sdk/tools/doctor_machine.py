@@ -152,13 +152,17 @@ def check_stub() -> Iterator[Finding]:
         yield Finding("Python stub", "warn", f"{stub} cannot be executed", f"chmod +x {stub}")
     elif lacks := unresolved(stub):
         detail = f"{stub} lacks {', '.join(lacks)}: a server would wait for it for ever"
-        package = re.match(r"libpython(\d+\.\d+)", lacks[0])
-        install = f"apt-get install libpython{package[1]}" if package else f"find {lacks[0]}"
-        yield Finding(
-            "Python stub", "warn", detail, f"{install}, or set LD_LIBRARY_PATH to its folder; or: {serve}"
-        )
+        yield Finding("Python stub", "warn", detail, f"{_stub_mend(lacks[0])}; or: {serve}")
     else:
         yield Finding("Python stub", "ok", str(stub))
+
+
+def _stub_mend(lack: str) -> str:
+    if lack.startswith("GLIBC"):
+        return "take the stub of a server that was built for this system, or an older one"
+    package = re.match(r"libpython(\d+\.\d+)", lack)
+    install = f"apt-get install libpython{package[1]}" if package else f"find {lack}"
+    return f"{install}, or set LD_LIBRARY_PATH to its folder"
 
 
 def _server() -> ServerInstallation | None:

@@ -7,7 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
-_MISSING = re.compile(r"^\s*(\S+) => not found", re.MULTILINE)
+#: A library, or a version of one that is there.
+_MISSING = re.compile(r"(?m)^\s*(\S+) => not found|: version [`'](\S+?)' not found")
 _LIMIT_S = 10.0
 #: Where ld.so looks without being told, on the systems that Triton runs on.
 _SYSTEM: tuple[str | Path, ...] = (
@@ -21,7 +22,7 @@ _SYSTEM: tuple[str | Path, ...] = (
 
 
 def unresolved(file: Path) -> list[str]:
-    """Give the libraries that a program or library needs and the loader does not find."""
+    """Give the libraries, and versions of libraries, that a file needs and the loader does not find."""
     try:
         done = subprocess.run(
             ["ldd", file],  # noqa: S607  wherever the system has it
@@ -32,7 +33,8 @@ def unresolved(file: Path) -> list[str]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return _MISSING.findall(done.stdout)
+    found = _MISSING.findall(done.stdout + done.stderr)
+    return list(dict.fromkeys(library or version for library, version in found))
 
 
 def loader_finds(name: str) -> bool:
