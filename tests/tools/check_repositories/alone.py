@@ -6,7 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.tools.check_repositories.cases import BACKEND, IO, STATES, Case, with_backend, write_model
+from tests.tools.check_repositories.cases import (
+    BACKEND,
+    IO,
+    STATES,
+    Case,
+    ensemble,
+    state,
+    step,
+    warmup,
+    with_backend,
+    write_model,
+)
 
 Build = Callable[[Path], list[Path]]
 
@@ -20,6 +31,8 @@ class Alone:
     build: Build
     flags: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    #: Whether 2.51 ends with a signal.
+    crashes: bool = False
     #: Whether requests tell whether the models work; False where the models of an ensemble are meant.
     asked: bool = True
 
@@ -140,5 +153,45 @@ ALONE = [
         "resource_count_enough", (), _resources('name: "R" count: 9'), (_LIMIT, "--rate-limit-resource=R:9")
     ),
     Alone("resource_count_unsaid", (), _resources('name: "R" count: 9'), (_LIMIT,)),
-    *(Alone(case.name, case.rules, _of_case(case)) for case in STATES if case.rules),
+    Alone("no_agents", ("C12",), one(IO + "model_repository_agents { }"), crashes=True),
+    Alone("tag_with_dash", ("C37",), one(IO + 'metric_tags { key: "a-b" value: "c" }'), crashes=True),
+    Alone("tag_with_underscore", ("C37",), one(IO + 'metric_tags { key: "_a" value: "c" }'), crashes=True),
+    Alone(
+        "tag_without_metrics",
+        ("C37",),
+        one(IO + 'metric_tags { key: "a-b" value: "c" }'),
+        ("--allow-metrics=false",),
+        crashes=True,
+    ),
+    Alone("tag", (), one(IO + 'metric_tags { key: "1_a" value: "\\n" } metric_tags { key: "" value: "" }')),
+    Alone(
+        "labels_folder",
+        ("C22",),
+        one('output { name: "OUT" data_type: TYPE_FP32 dims: 4 label_filename: "1" }'),
+        crashes=True,
+    ),
+    Alone(
+        "warmup_folder",
+        ("C32",),
+        one(warmup('data_type: TYPE_FP32 dims: 4 input_data_file: "../1"')),
+        crashes=True,
+    ),
+    Alone(
+        "state_dim_negative",
+        ("C28",),
+        one(
+            state(
+                "data_type: TYPE_INT32 dims: [ -1 ]",
+                'name: "a" data_type: TYPE_INT32 dims: [ -2 ] zero_data: true',
+            )
+        ),
+        crashes=True,
+    ),
+    Alone(
+        "ensemble_of_nothing_strict",
+        ("C30",),
+        several({"nothing": "", "model": ensemble(step("nothing", {"IN": "A"}, {"OUT": "B"}))}),
+        (_STRICT,),
+    ),
+    *(Alone(case.name, case.rules, _of_case(case), crashes=True) for case in STATES if case.rules),
 ]

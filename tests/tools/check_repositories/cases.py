@@ -127,6 +127,12 @@ LAYOUT = [
 ]
 FRAMEWORK = [
     broken("no_backend", "C10", 'name: "no_backend" platform: ""\n' + IO, {"1/other.bin": ""}),
+    broken("agent_absent", "C12", IO + 'model_repository_agents { agents { name: "checksum" } }'),
+    sound(
+        "operations_absent",
+        IO + 'model_operations { op_library_filename: "./absent.so" }',
+        warnings=("C34",),
+    ),
     broken("foreign_platform", "C10", 'platform: "keras"\n' + IO),
     Case(
         "bad_pair", ("C11", "C12"), 'platform: "tensorrt_plan" backend: "pytorch"\n' + IO, {"1/model.pt": ""}
@@ -369,6 +375,18 @@ TENSORS = [
         IO
         + 'max_batch_size: 4 batch_input { kind: BATCH_ELEMENT_COUNT target_name: "N" data_type: TYPE_INT32 source_input: "IN" } batch_output { target_name: "OUT" source_input: "IN" }',
     ),
+    broken(
+        "batch_input_kind",
+        "C23",
+        IO
+        + 'max_batch_size: 4 batch_input { kind: 99 target_name: "N" data_type: TYPE_INT32 source_input: "IN" }',
+    ),
+    broken(
+        "batch_output_kind",
+        "C23",
+        IO + 'max_batch_size: 4 batch_output { kind: 99 target_name: "OUT" source_input: "IN" }',
+    ),
+    broken("data_type_of_none", "C18", 'input { name: "IN" data_type: 99 dims: 4 }'),
     sound(
         "double_batch",
         'max_batch_size: 4 input { name: "IN" data_type: TYPE_FP32 dims: [ -1, 4 ] }',
@@ -473,6 +491,15 @@ SEQUENCE = [
         "oldest",
         IO
         + "max_batch_size: 4 sequence_batching { oldest { max_candidate_sequences: 4 preferred_batch_size: 4 } }",
+    ),
+    sound(
+        "slots_nan",
+        IO + "max_batch_size: 4 sequence_batching { direct { minimum_slot_utilization: nan } }",
+    ),
+    sound(
+        "control_of_no_kind",
+        IO + 'max_batch_size: 4 sequence_batching { control_input { name: "S" control { kind: 99 } } }',
+        warnings=("C26",),
     ),
     sound("direct", IO + "max_batch_size: 4 sequence_batching { direct { minimum_slot_utilization: 1.0 } }"),
 ]
@@ -586,6 +613,12 @@ ENSEMBLE = [
     ),
     broken("ensemble_platform", "C29", ensemble(_AB).replace('platform: "ensemble"', 'backend: "anything"')),
     broken("ensemble_backend", "C29", 'backend: "anything"\n' + ensemble(_AB)),
+    Case(
+        "ensemble_file",
+        ("C12", "C29"),
+        ensemble(_AB, more='default_model_filename: "model.onnx"'),
+        {"1/model.onnx": ""},
+    ),
     broken("ensemble_instances", "C29", ensemble(_AB, more="instance_group { count: 1 }")),
     broken("ensemble_optimization", "C29", ensemble(_AB, more="optimization { priority: PRIORITY_MAX }")),
     broken("ensemble_warmup", "C29", ensemble(_AB, more='model_warmup { name: "w" batch_size: 1 }')),
@@ -649,6 +682,52 @@ ENSEMBLE = [
             step("pair", {"IN0": "X", "IN1": "Y"}, {"OUT0": "B"}),
         ),
     ),
+    broken(
+        "ensemble_decoupled_outputs",
+        "C30",
+        ensemble(
+            step("decoupled", {"IN": "A"}, {"OUT": "B"}),
+            step("plain", {"IN": "A"}, {"OUT": "C"}),
+            outputs="B C",
+        ),
+    ),
+    sound(
+        "ensemble_not_decoupled",
+        ensemble(_AB, more="model_transaction_policy { decoupled: true }"),
+        asked=False,
+    ),
+    sound(
+        "ensemble_pair_not_decoupled",
+        ensemble(
+            step("ensemble_not_decoupled", {"A": "A"}, {"B": "B"}),
+            step("plain", {"IN": "A"}, {"OUT": "C"}),
+            outputs="B C",
+        ),
+    ),
+    Case(
+        "ensemble_input_twice",
+        ("C21", "C30"),
+        ensemble(
+            _AB,
+            more='input { name: "A" data_type: TYPE_INT32 dims: 4 } input { name: "A" data_type: TYPE_FP32 dims: 4 }',
+            inputs="",
+        ),
+    ),
+    sound(
+        "ensemble_output_is_input",
+        ensemble(
+            step("decoupled", {"IN": "A"}, {"OUT": "T"}),
+            step("plain", {"IN": "A"}, {"OUT": "B"}),
+            inputs="A T",
+            outputs="B T",
+        ),
+        asked=False,
+    ),
+    broken(
+        "ensemble_of_same_outputs",
+        "C30",
+        ensemble(step("same_outputs", {"IN": "A"}, {"OUT": "B"})),
+    ),
     broken("ensemble_no_version", "C07", ensemble(_AB), {"a.txt": ""}),
 ]
 _PAIR = 'input [ { name: "IN0" data_type: TYPE_FP32 dims: 4 }, { name: "IN1" data_type: TYPE_FP32 dims: 4 } ] output [ { name: "OUT0" data_type: TYPE_FP32 dims: 4 }, { name: "OUT1" data_type: TYPE_FP32 dims: 4 } ]'
@@ -685,6 +764,37 @@ WARMUP = [
         "C32",
         _PAIR
         + ' model_warmup { name: "w" batch_size: 1 inputs { key: "IN0" value { data_type: TYPE_FP32 dims: 4 zero_data: true } } }',
+    ),
+    broken(
+        "warmup_negative_dim",
+        "C32",
+        warmup("data_type: TYPE_FP32 dims: -4 zero_data: true").replace("dims: 4", "dims: -1"),
+    ),
+    sound(
+        "warmup_texts",
+        'input { name: "IN" data_type: TYPE_STRING dims: 2 } model_warmup { name: "w" batch_size: 1 inputs { key: "IN" value { data_type: TYPE_STRING dims: 2 input_data_file: "data" } } }',
+        {"1/": "", "warmup/data": b"\1\0\0\0a\0\0\0\0"},
+        asked=False,
+    ),
+    broken(
+        "warmup_texts_cut",
+        "C32",
+        'input { name: "IN" data_type: TYPE_STRING dims: 1 } model_warmup { name: "w" batch_size: 1 inputs { key: "IN" value { data_type: TYPE_STRING dims: 1 input_data_file: "data" } } }',
+        {"1/": "", "warmup/data": b"\1\0\0\0a\0\0"},
+        asked=False,
+    ),
+    broken(
+        "warmup_texts_few",
+        "C32",
+        'input { name: "IN" data_type: TYPE_STRING dims: 2 } model_warmup { name: "w" batch_size: 1 inputs { key: "IN" value { data_type: TYPE_STRING dims: 2 input_data_file: "data" } } }',
+        {"1/": "", "warmup/data": b"\1\0\0\0a"},
+        asked=False,
+    ),
+    broken(
+        "warmup_optional_and_missing",
+        "C32",
+        _PAIR
+        + ' input { name: "MORE" data_type: TYPE_FP32 dims: 4 optional: true } model_warmup { name: "w" batch_size: 1 inputs { key: "IN0" value { data_type: TYPE_FP32 dims: 4 zero_data: true } } }',
     ),
     broken("warmup_type", "C32", warmup("data_type: TYPE_INT32 dims: 4 zero_data: true")),
     broken("warmup_dims", "C32", warmup("data_type: TYPE_FP32 dims: 5 zero_data: true")),
@@ -754,6 +864,17 @@ SYNTAX = [
     broken("field_with_dash", "C04", IO + "max-batch-size: 4"),
     broken("field_in_capitals", "C04", IO + "Max_Batch_Size: 4"),
     sound("unicode_escape", IO + r"""parameters { key: "\u00fc" value { string_value: "" } }"""),
+    sound("surrogates", IO + r"""parameters { key: "\ud83d\ude00" value { string_value: "\ud800" } }"""),
+    sound("code_point_large", IO + r"""parameters { key: "\U00110000" value { string_value: "" } }"""),
+    broken("code_point_too_large", "C04", IO + r"""parameters { key: "\U00200000" value { } }"""),
+    sound("octal_large", IO + r"""parameters { key: "\400\777" value { string_value: "" } }"""),
+    sound("no_utf8", IO + r"""parameters { key: "\xff\377\303\274" value { string_value: "\\xff" } }"""),
+    broken("zero_byte", "C04", IO + "# a comment \0"),
+    broken("no_break_space", "C04", IO + "\u00a0max_batch_size: 4"),
+    broken("line_separator", "C04", IO + "\u2028"),
+    broken("control_character", "C04", IO + "\x1c"),
+    sound("control_character_in_comment", IO + "# \x1c \u00a0 \u2028"),
+    broken("enum_too_large", "C04", 'input { name: "IN" data_type: 4294967307 dims: 4 }'),
 ]
 SYNTAX += [
     sound("minus_over_lines", 'input { name: "IN" data_type: TYPE_FP32 dims: -\n 1 }'),

@@ -48,7 +48,7 @@ IMAGES = [
     sound("operations_of_torch", 'backend: "pytorch" model_operations { op_library_filename: "ops.so" }', {"1/model.pt": ""}, warnings=("C34",)),
     sound("operations_of_ours", IO + 'model_operations { op_library_filename: "ops.so" }', {"1/ops.so": ""}),
     sound("operations_of_the_model", IO + 'model_operations { op_library_filename: "$$TRITON_MODEL_DIRECTORY/ops.so" }', {"1/": "", "ops.so": ""}),
-    broken("operations_of_ours_gone", "C34", IO + 'model_operations { op_library_filename: "ops.so" }'),
+    sound("operations_of_ours_gone", IO + 'model_operations { op_library_filename: "ops.so" }', warnings=("C34",)),
     sound("strategy", IO + 'parameters { key: "TRITON_BATCH_STRATEGY_PATH" value { string_value: "{model}/batch.so" } }', {"1/": "", "batch.so": ""}),
     sound("class_if", 'backend: "python_inprocess"', {"1/model.py": "try:\n    from a import b as TritonPythonModel\nexcept ImportError:\n    pass\n"}),
     sound("class_assigned", 'backend: "python_inprocess"', {"1/model.py": "TritonPythonModel = type('A', (), {})\n"}),

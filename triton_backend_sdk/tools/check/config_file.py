@@ -34,21 +34,30 @@ class ConfigFile:
 
     def _read(self) -> None:
         model_config, text_format = _schema()
-        message = model_config()
+        message, text = model_config(), self.text
         try:
-            text_format.Parse(for_python(self.text), message)
+            text = for_python(text)
+            text_format.Parse(text, message)
         except DialectError as error:
             line = self.text.count("\n", 0, error.at) + 1
             self.error = str(error)
             self.error_place = Place(self.path, line, error.at - self.text.rfind("\n", 0, error.at))
             return
         except text_format.ParseError as error:
-            match = _ERROR.fullmatch(str(error))
-            self.error = match["said"] if match else str(error)
-            if match:
-                self.error_place = Place(self.path, int(match["line"]), int(match["column"]))
+            self._refuse(str(error), text)
+            return
+        except ValueError as error:  # a number that no enumeration can hold
+            self.error = str(error)
             return
         self.message = message
+
+    def _refuse(self, said: str, text: str) -> None:
+        self.error = said
+        if match := _ERROR.fullmatch(said):
+            line = int(match["line"])
+            self.error_place = Place(self.path, line, int(match["column"]))
+            # Some of its sentences begin with the line itself, which may be long.
+            self.error = match["said"].removeprefix(f"'{text.split(chr(10))[line - 1]}': ")
 
     def place(self, *path: str | int) -> Place:
         """Give the place of a field, or of the nearest one around it that is written."""

@@ -32,6 +32,14 @@ def byte_size(tensor: Any) -> int | None:
     return int(size * math.prod(tensor.dims))
 
 
+def why_not(path: Any) -> tuple[str, str | None]:
+    """Say why a file cannot be read, and what Triton says: nothing of a folder, which it does not survive."""
+    if path.is_dir():
+        return f"{path} is a folder: the server ends with a signal", None
+    said = f"failed to open text file for read {path}: No such file or directory"
+    return said, said
+
+
 def file_size(path: Any) -> int | None:
     """Give the bytes of a file; None where it is not there."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # A text, a comment, or one of what lies between them that the two read differently.
 _PIECE = re.compile(
@@ -10,12 +11,24 @@ _PIECE = re.compile(
     |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
     |(?P<minus>-\s+(?=[\d.]))
     |(?P<exponent>[\d.][eE]\+)
-    |(?P<plus>\+)""",
+    |(?P<plus>\+)
+    |(?P<foreign>[^\t\n\v\f\r -~])""",
     re.VERBOSE,
 )
-_SUSPICIOUS = re.compile(r"\\|\+|-\s")
+_SUSPICIOUS = re.compile(r"\\|\+|-\s|[^\t\n\v\f\r -~]")
 _ESCAPES = r"""abfnrtv?\\'"0-7xXuU"""
 _FOREIGN_ESCAPE = re.compile(rf"""(?:[^\\]|\\[{_ESCAPES}])*(\\[^{_ESCAPES}])""")
+# Bytes by their numbers, a code point, or another escape.
+_ESCAPED = re.compile(
+    r"""(?P<bytes>(?:\\[0-7]{1,3}|\\[xX][0-9a-fA-F]{1,2})+)
+    |\\(?:u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8}))
+    |\\.""",
+    re.VERBOSE,
+)
+_REPLACEMENT = "\ufffd"
+#: The last code point that there is, and the last that Triton does not refuse.
+_LAST_CODE_POINT, _LAST_READ = 0x10FFFF, 0x1FFFFF
+_ASCII = 0x80
 
 
 class DialectError(ValueError):
@@ -36,6 +49,8 @@ def for_python(text: str) -> str:
     """
     if not _SUSPICIOUS.search(text):
         return text
+    if (null := text.find("\0")) >= 0:
+        raise DialectError("a byte of zero: this is no text", null)
     return _PIECE.sub(_checked, text)
 
 
@@ -43,9 +58,35 @@ def _checked(match: re.Match[str]) -> str:
     piece = match[0]
     if match.lastgroup == "plus":
         raise DialectError('Expected a value, got: "+"', match.start())
-    if match.lastgroup == "text" and (found := _FOREIGN_ESCAPE.match(piece)):
-        said = f"Invalid escape sequence in string literal: {found[1]}"
-        raise DialectError(said, match.start() + found.start(1))
+    if match.lastgroup == "foreign":
+        raise DialectError(_foreign(piece, match.start()), match.start())
+    if match.lastgroup == "text":
+        if found := _FOREIGN_ESCAPE.match(piece):
+            said = f"Invalid escape sequence in string literal: {found[1]}"
+            raise DialectError(said, match.start() + found.start(1))
+        return _ESCAPED.sub(_readable, piece)
     if match.lastgroup == "minus":
         return f"{piece[1:]}-"  # Triton takes "- 1" for -1
     return piece
+
+
+def _foreign(character: str, at: int) -> str:
+    if character == "\ufeff" and at == 0:
+        return "the file begins with a byte order mark: save it as UTF-8 without one"
+    name = unicodedata.name(character, "a control character")
+    return f"{character!r} ({name}) may stand in texts and comments only"
+
+
+def _readable(match: re.Match[str]) -> str:
+    """Put what Python can hold where Triton takes bytes that are no UTF-8, or no code point."""
+    if match["bytes"]:
+        codes = re.findall(r"\\(?:[xX]([0-9a-fA-F]+)|([0-7]+))", match["bytes"])
+        # As in C++, where \400 is more than a byte holds.
+        data = bytes(
+            int(hexadecimal or octal, 16 if hexadecimal else 8) & 0xFF for hexadecimal, octal in codes
+        )
+        said = data.decode("utf-8", "replace")
+        return "".join(each if ord(each) >= _ASCII else f"\\{ord(each):03o}" for each in said)
+    code = int(match["short"] or match["long"] or "0", 16)
+    is_none = _LAST_CODE_POINT < code <= _LAST_READ or 0xD800 <= code <= 0xDFFF  # halves of UTF-16
+    return _REPLACEMENT if is_none else match[0]

@@ -32,6 +32,8 @@ _FAMILIES = (
     "warmup",
     "operations",
 )
+#: Where a tritonserver looks for repository agents, wherever it lies itself.
+_AGENTS = "/opt/tritonserver/repoagents"
 _STATUS = {"note": 0, "warning": 1, "error": 2}
 
 
@@ -87,6 +89,7 @@ def _context(
             for model in repository.models
         ],
         None if backends is None else Path(backends),
+        Path(options.repoagent_directory or _AGENTS) if server or options.repoagent_directory else None,
         _version(server),
         fields,
         gpus,

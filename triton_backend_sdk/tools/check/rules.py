@@ -26,6 +26,8 @@ class Context:
     models: Sequence[ModelDirectory]
     #: The folder of backends that the server would use; None: nobody knows.
     backends: Path | None = None
+    #: The folder of repository agents that it would use; None: nobody knows.
+    agents: Path | None = None
     #: The server's version as (2, 51); None: nobody knows, and it is taken for today's.
     server_version: tuple[int, int] | None = None
     #: The fields of each message of config.pbtxt that the server knows; None: nobody knows.

@@ -13,7 +13,7 @@ from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, dec
 
 C10 = declare("C10", "neither backend nor platform says who serves the model")
 C11 = declare("C11", "a backend with the platform of another one")
-C12 = declare("C12", "a backend whose library is not there", phase="load")
+C12 = declare("C12", "a backend or repository agent whose library is not there", phase="load")
 C40 = declare("C40", "something that today's images no longer have", "warning", "ours")
 #: Backends that Triton itself knows: the platforms that each takes.
 PLATFORMS = {
@@ -147,6 +147,33 @@ def _lies_in(model: ModelDirectory, name: str) -> bool:
 
 def _inside(path: Path, folder: Path) -> bool:
     return os.path.normpath(path).startswith(os.path.normpath(folder) + os.sep)
+
+
+@config_rule(C12)
+def check_agents(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Triton asks them before anything else; it does not stand a list of none."""
+    message = model.message
+    if not message.HasField("model_repository_agents"):
+        return
+    agents = message.model_repository_agents.agents
+    if not agents:
+        yield self.of(
+            model,
+            ("model_repository_agents",),
+            "model_repository_agents names no agent: the server ends with a segmentation fault",
+            mend="leave model_repository_agents out",
+        )
+    home = context.agents
+    for index, agent in enumerate(agents if home is not None else ()):
+        library = Path(home or "", agent.name, f"libtritonrepoagent_{agent.name}.so")
+        if not library.is_file():
+            yield self.of(
+                model,
+                ("model_repository_agents", "agents", index, "name"),
+                f"repository agent '{agent.name}' is not there: no {library}",
+                says=f"unable to find '{library.name}' for repo agent '{agent.name}', searched: {home}",
+                mend="leave model_repository_agents out, or --repoagent-directory=DIR with it",
+            )
 
 
 @config_rule(C40)

@@ -20,6 +20,7 @@ def check_batch_inputs(self: Rule, model: ModelDirectory, context: Context) -> I
     inputs = {tensor.name for tensor in message.input}
     for index, each in enumerate(message.batch_input):
         path = ("batch_input", index)
+        yield from _kind(self, model, path, enum_name(each, "kind"))
         if len(each.source_input) != 1:
             said = _SOURCES.format("input", enum_name(each, "kind"), len(each.source_input))
             yield self.of(model, path, said, says=said, mend="name one input as source_input")
@@ -36,6 +37,7 @@ def check_batch_outputs(self: Rule, model: ModelDirectory, context: Context) -> 
     outputs = {tensor.name for tensor in model.message.output}
     for index, each in enumerate(model.message.batch_output):
         path = ("batch_output", index)
+        yield from _kind(self, model, path, enum_name(each, "kind"))
         if len(each.source_input) != 1:
             said = _SOURCES.format("output", enum_name(each, "kind"), len(each.source_input))
             yield self.of(model, path, said, says=said, mend="name one input as source_input")
@@ -50,6 +52,13 @@ def check_batch_outputs(self: Rule, model: ModelDirectory, context: Context) -> 
             seen.add(name)
             if fault:
                 yield self.of(model, (*path, "target_name", number), fault, says=fault)
+
+
+def _kind(self: Rule, model: ModelDirectory, path: tuple[str, int], kind: str) -> Iterator[Finding]:
+    if kind.lstrip("-").isdigit():
+        side = path[0].replace("_", " ")
+        says = f"unknown {side} kind ''"
+        yield self.of(model, (*path, "kind"), f"there is no {side} kind {kind}", says=says)
 
 
 def _sources(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,9 @@ C15 = declare("C15", "a preferred batch size that cannot be")
 C16 = declare("C16", "priorities out of their range")
 C17 = declare("C17", "an order to be kept, and priorities or delays that would break it")
 C25 = declare("C25", "a response cache where there can be none")
-C37 = declare("C37", "a metric control that says too little")
+C37 = declare("C37", "a metric control that says too little, or a tag that no metric can have")
 _BATCHER = "dynamic_batching"
+_TAG, _NO_TAG = re.compile("(?:[A-Za-z0-9][A-Za-z0-9_]*)?"), re.compile("[^A-Za-z0-9]+")
 
 
 @config_rule(C14)
@@ -137,6 +139,21 @@ def check_metrics(self: Rule, model: ModelDirectory, context: Context) -> Iterat
     for index, control in enumerate(metrics.metric_control):
         if said := _metric_fault(control):
             yield self.of(model, ("model_metrics", "metric_control", index), said, says=said)
+
+
+@config_rule(C37)
+def check_tags(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
+    """Triton puts an underscore before each, and does not survive what Prometheus refuses."""
+    for name in sorted(model.message.metric_tags):
+        if not _TAG.fullmatch(name):
+            yield self.of(
+                model,
+                ("metric_tags",),
+                f"metric_tags has '{name}', at which the server ends with a signal; a key has letters, "
+                "digits and _, and does not begin with _",
+                says="Invalid label name",
+                mend=f'key: "{_NO_TAG.sub("_", name).strip("_") or "tag"}"',
+            )
 
 
 def _metric_fault(control: Any) -> str | None:

@@ -26,9 +26,12 @@ def check_header(self: Rule, model: ModelDirectory, context: Context) -> Iterato
     """Platform and steps, and nothing that belongs to a backend."""
     message, name = model.message, model.name
     scheduled = message.HasField("ensemble_scheduling")
-    if message.platform == ENSEMBLE and message.backend:
+    completed = context.completed(model)
+    if message.platform == ENSEMBLE and completed is not None and completed.backend:
         says = f"Ensemble model '{name}' must have platform type 'ensemble' and empty backend type"
-        yield self.of(model, ("backend",), "an ensemble has no backend", says=says, mend="leave backend out")
+        field = "backend" if message.backend else "default_model_filename"
+        said = "an ensemble has no backend" + ("" if message.backend else f", but {field} is of one")
+        yield self.of(model, (field,), said, says=says, mend=f"leave {field} out")
     if message.platform == ENSEMBLE and not scheduled:
         says = f"ensemble scheduling must be set for ensemble {name} whose platform is ensemble"
         yield self.of(model, ("platform",), "an ensemble has ensemble_scheduling, with its steps", says=says)

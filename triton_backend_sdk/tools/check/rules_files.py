@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from triton_backend_sdk.tools.check.data import why_not
 from triton_backend_sdk.tools.check.finding import Finding, Place
 from triton_backend_sdk.tools.check.frameworks import of_completed
 from triton_backend_sdk.tools.check.libraries import unresolved
@@ -76,9 +77,10 @@ def check_labels(self: Rule, model: ModelDirectory, context: Context) -> Iterato
         path = model.path / name
         outside = escapes(path, model.path)
         if outside and not context.is_before(2, 52):
-            message, says = f"label file '{name}' lies outside the model", "is outside model directory"
+            message = f"label file '{name}' lies outside the model"
+            says: str | None = "is outside model directory"
         elif not path.is_file():
-            message, says = f"there is no {path}", f"failed to open text file for read {path}"
+            message, says = why_not(path)
         else:
             continue
         yield self.of(

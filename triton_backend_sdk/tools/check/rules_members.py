@@ -11,9 +11,12 @@ from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
 from triton_backend_sdk.tools.check.rules_ensemble import C30, is_sound_ensemble
+from triton_backend_sdk.tools.check.rules_tensors import COMPLETING
 
 C31 = declare("C31", "an ensemble that takes larger batches than its models", phase="load")
 _STEP = ("ensemble_scheduling", "step")
+_ORIGINS = "receives inputs originated from different decoupled models"
+_PAIRS = "let all tensors that meet come of the same decoupled model: such answers do not come in pairs"
 
 
 @dataclass(frozen=True)
@@ -106,41 +109,65 @@ def check_tensors(self: Rule, model: ModelDirectory, context: Context) -> Iterat
     batching = model.message.max_batch_size > 0
     for each in (*model.message.input, *model.message.output):
         dims = each.reshape.shape if each.HasField("reshape") else each.dims
-        tensors[each.name] = _Shape(model.name, type_name(each), tuple(dims), batching)
+        tensors.setdefault(each.name, _Shape(model.name, type_name(each), tuple(dims), batching))
     for index, step, member in members(model, context):
         if member is None or member.message is None:
             continue
-        for side, said, says in _mapping_faults(model, step, member.message, tensors):
-            yield self.of(model, (*_STEP, index, side), said, says=f"in ensemble {model.name}, {says}")
+        for side in ("input_map", "output_map"):
+            path = (*_STEP, index, side)
+            if _is_left_open(member, side, context):
+                yield _left_open(self, model, path, member, context)
+                continue
+            for said, says in _mapping_faults(step, member.message, side, tensors):
+                yield self.of(model, path, said, says=f"in ensemble {model.name}, {says}")
     yield from _decoupled(self, model, context)
 
 
+def _is_left_open(member: ModelDirectory, side: str, context: Context) -> bool:
+    """Tell whether a model's config leaves its tensors to a backend that may complete them."""
+    if context.strict or member.message.HasField("ensemble_scheduling"):
+        return False
+    return not getattr(member.message, side.removesuffix("_map"))
+
+
+def _left_open(
+    self: Rule, model: ModelDirectory, path: tuple[str | int, ...], member: ModelDirectory, context: Context
+) -> Finding:
+    completed, kind = context.completed(member), str(path[-1]).removesuffix("_map")
+    knows = completed is not None and completed.backend in COMPLETING
+    return self.of(
+        model,
+        path,
+        f"the config of '{member.name}' has no {kind}: unless its backend completes it, there is none to map",
+        says="is mapping to non-existing input" if kind == "input" else "is mapped from non-existing output",
+        mend=f"write the {kind}s of '{member.name}' into its config",
+        severity="note" if knows else "warning",
+    )
+
+
 def _mapping_faults(
-    model: ModelDirectory, step: Any, member: Any, tensors: dict[str, _Shape]
-) -> Iterator[tuple[str, str, str]]:
-    name, batching = step.model_name, member.max_batch_size > 0
-    for side, mapped, there in (
-        ("input_map", step.input_map, member.input),
-        ("output_map", step.output_map, member.output),
-    ):
-        if not there:
-            continue  # left to the backend: only the server learns of them
-        own = {each.name: each for each in there}
-        kind = side.removesuffix("_map")
-        for key, tensor in sorted(mapped.items()):
-            if key not in own:
-                way = "is mapping to" if kind == "input" else "is mapped from"
-                says = f"ensemble tensor {tensor} {way} non-existing {kind} {key} in model {name}"
-                yield side, f"'{name}' has no {kind} '{key}'; there are {', '.join(own)}", says
-                continue
-            shape = _Shape(name, type_name(own[key]), tuple(own[key].dims), batching)
+    step: Any, member: Any, side: str, tensors: dict[str, _Shape]
+) -> Iterator[tuple[str, str]]:
+    name, kind, mapped = step.model_name, side.removesuffix("_map"), getattr(step, side)
+    there = getattr(member, kind)
+    names = [each.name for each in there]
+    for key, tensor in sorted(mapped.items()):
+        if key not in names:
+            way = "is mapping to" if kind == "input" else "is mapped from"
+            says = f"ensemble tensor {tensor} {way} non-existing {kind} {key} in model {name}"
+            yield f"'{name}' has no {kind} '{key}'; there are {', '.join(names) or 'none'}", says
+        elif kind == "output" and names.count(key) > 1:
+            says = f"multiple outputs in model {name} are mapped to the same ensemble tensor {tensor}"
+            yield f"'{name}' has {names.count(key)} outputs '{key}'", says
+    for each in there:
+        if each.name in mapped:
+            tensor = mapped[each.name]
+            shape = _Shape(name, type_name(each), tuple(each.dims), member.max_batch_size > 0)
             if fault := _difference(tensors.setdefault(tensor, shape), shape):
-                yield side, f"tensor '{tensor}': {fault}", f"ensemble tensor {tensor}: {fault}"
-        if kind == "input":
-            for each in there:
-                if each.name not in mapped and not each.optional:
-                    says = f"input {each.name} in model {name} is not mapped to any ensemble tensors"
-                    yield side, f"input '{each.name}' of '{name}' is mapped to no tensor", says
+                yield f"tensor '{tensor}': {fault}", f"ensemble tensor {tensor}: {fault}"
+        elif kind == "input" and not each.optional:
+            says = f"input {each.name} in model {name} is not mapped to any ensemble tensors"
+            yield f"input '{each.name}' of '{name}' is mapped to no tensor", says
 
 
 def _difference(one: _Shape, other: _Shape) -> str | None:
@@ -171,29 +198,28 @@ def _decoupled(self: Rule, model: ModelDirectory, context: Context) -> Iterator[
     """Answers of two decoupled models cannot be brought together: each sends as many as it likes."""
     origin = {tensor.name: 0 for tensor in model.message.input}
     waiting = list(members(model, context))
-    while True:
-        able = [each for each in waiting if origin.keys() >= set(each[1].input_map.values())]
-        if not able:
-            return
+    while able := [each for each in waiting if origin.keys() >= set(each[1].input_map.values())]:
         for index, step, member in able:
             origins = {origin[name] for name in step.input_map.values()}
             if len(origins) > 1:
-                says = "receives inputs originated from different decoupled models"
                 message = (
-                    f"step {index} takes answers of different decoupled models, which do not come in pairs"
+                    f"step {index} takes answers of models that answer as often as they like, and others"
                 )
-                yield self.of(model, (*_STEP, index), message, says=says)
+                yield self.of(model, (*_STEP, index), message, says=_ORIGINS, mend=_PAIRS)
                 return
-            [came_from] = origins
-            came_from = index + 1 if _sends(member, context) else came_from
-            origin.update(dict.fromkeys(step.output_map.values(), came_from))
+            came_from = index + 1 if _sends(member, context) else origins.pop()
+            for name in step.output_map.values():
+                origin.setdefault(name, came_from)  # an input of the ensemble stays one
         waiting = [each for each in waiting if each not in able]
+    if len({origin[tensor.name] for tensor in model.message.output if tensor.name in origin}) > 1:
+        message = "some of its outputs come of a model that answers as often as it likes, and others do not"
+        yield self.of(model, ("output",), message, says=_ORIGINS, mend=_PAIRS)
 
 
 def _sends(member: ModelDirectory | None, context: Context) -> bool:
     """Tell whether a model answers as often as it likes; an ensemble does when a model of its does."""
     if member is None or member.message is None:
         return False
-    if member.message.model_transaction_policy.decoupled:
-        return True
-    return any(_sends(each, context) for _, _, each in members(member, context))
+    if member.message.HasField("ensemble_scheduling"):
+        return any(_sends(each, context) for _, _, each in members(member, context))
+    return bool(member.message.model_transaction_policy.decoupled)

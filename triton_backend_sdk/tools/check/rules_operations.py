@@ -85,4 +85,5 @@ def _not_found(
         path,
         f"library '{name}' is not in {where}" if where != "there" else f"there is no {name}",
         mend=mend,
+        severity=None if verbatim else "warning",  # it depends on the backend whether anything looks for it
     )

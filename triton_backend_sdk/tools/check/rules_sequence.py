@@ -40,6 +40,10 @@ def check_controls(self: Rule, model: ModelDirectory, context: Context) -> Itera
                 said = f"sequence batching specifies multiple {kind} tensors for {model.name}"
                 yield _say(self, model, place, said)
             kinds.add(kind)
+            if kind.lstrip("-").isdigit():
+                said = f"there is no control of kind {kind}: Triton passes over it"
+                yield self.of(model, place, said, mend="CONTROL_SEQUENCE_START, ...", severity="warning")
+                continue
             fault = (_corrid_fault if kind == _CORRID else _pair_fault)(model, control, kind)
             if fault:
                 yield _say(self, model, place, fault)
@@ -98,7 +102,7 @@ def check_strategy(self: Rule, model: ModelDirectory, context: Context) -> Itera
             mend="leave preferred_batch_size out",
         )
     utilization = batching.direct.minimum_slot_utilization
-    if not 0 <= utilization <= 1:
+    if utilization < 0 or utilization > 1:  # Triton compares so too, and lets nan pass
         yield self.of(
             model,
             ("sequence_batching", "direct", "minimum_slot_utilization"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from triton_backend_sdk.tools.check.data import byte_size, file_size
+from triton_backend_sdk.tools.check.data import byte_size, file_size, why_not
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
@@ -90,6 +90,8 @@ def _initial_faults(model: ModelDirectory, state: Any, initial: Any) -> Iterator
                 ("dims", number),
                 f"'initial_state' field for state input name '{name}' contains variable dimensions.",
             )
+        elif dim < 0:
+            yield ("dims", number), f"state '{name}' begins with dim {dim}: the server ends with a signal"
         elif wanted not in (-1, dim):
             yield (
                 ("dims", number),
@@ -108,7 +110,7 @@ def _data_faults(model: ModelDirectory, name: str, initial: Any) -> Iterator[_Fa
     path = model.path / "initial_state" / initial.data_file
     there, needed = file_size(path), byte_size(initial)
     if there is None:
-        yield ("data_file",), f"failed to open text file for read {path}: No such file or directory"
+        yield ("data_file",), why_not(path)[0]
     elif needed is not None and there < needed:
         yield (
             ("data_file",),

@@ -20,7 +20,7 @@ C21 = declare("C21", "two tensors of one name", phase="request")
 C39 = declare("C39", "dims that hardly mean what they say", "warning", "ours")
 _TENSORRT = "tensorrt_plan"
 #: Backends that fill in what is missing of a tensor.
-_COMPLETING = ("onnxruntime", "openvino", "tensorflow", "tensorrt")
+COMPLETING = ("onnxruntime", "openvino", "tensorflow", "tensorrt")
 
 
 def tensors(message: Any) -> Iterator[tuple[str, int, Any]]:
@@ -34,7 +34,7 @@ def tensors(message: Any) -> Iterator[tuple[str, int, Any]]:
 def check_tensor(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
     """Look for what each must have."""
     completed = context.completed(model)
-    may_lack = not context.strict and completed is not None and completed.backend in _COMPLETING
+    may_lack = not context.strict and completed is not None and completed.backend in COMPLETING
     for side, index, tensor in tensors(model.message):
         lacks = _lacks(tensor)
         if lacks:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from triton_backend_sdk.tools.check.data import byte_size, file_size, type_name
+from triton_backend_sdk.tools.check.data import byte_size, file_size, type_name, why_not
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
 
 C32 = declare("C32", "a warmup request that cannot be made", phase="load")
+#: Bytes of a file of texts above which nobody counts them.
+_LARGEST_TEXTS = 1 << 26
+_LENGTH = 4
 
 
 @config_rule(C32)
@@ -33,46 +37,78 @@ def check_warmup(self: Rule, model: ModelDirectory, context: Context) -> Iterato
             yield self.of(model, (*path, *field), message, says=says)
 
 
-def _faults(model: ModelDirectory, sample: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
+def _faults(model: ModelDirectory, sample: Any) -> Iterator[tuple[tuple[str, ...], str, str | None]]:
     inputs = {tensor.name: tensor for tensor in model.message.input}
     for name, value in sorted(sample.inputs.items()):
-        said = _data_fault(model, name, value)
-        if said:
-            yield ("inputs",), said, said
-        elif name in inputs and (fault := _tensor_fault(model, name, value, inputs[name])):
+        fault = _data_fault(model, name, value)
+        if fault is None and name in inputs:
+            fault = _tensor_fault(model, name, value, inputs[name])
+        if fault is not None:
             yield (("inputs",), *fault)
     required = [name for name, tensor in inputs.items() if not tensor.optional]
     lacks = [name for name in required if name not in sample.inputs]
     if lacks:
         here = len([name for name in sample.inputs if name in inputs])
+        wants = f"{len(required)} inputs"
+        if len(required) < len(model.message.input):
+            wants = f"number of inputs between {len(required)} and {len(model.message.input)}"
         yield (
             (),
             f"warmup '{sample.name}' lacks input {', '.join(lacks)}",
-            f"expected {len(required)} inputs but got {here} inputs for model '{model.name}'",
+            f"expected {wants} but got {here} inputs for model '{model.name}'",
         )
 
 
-def _data_fault(model: ModelDirectory, name: str, value: Any) -> str | None:
-    if any(dim == -1 for dim in value.dims):
-        return f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
+def _data_fault(model: ModelDirectory, name: str, value: Any) -> tuple[str, str | None] | None:
+    """Give what is wrong with an input's data, and what Triton says of it."""
+    said = None
     given = value.WhichOneof("input_data_type")
-    if given is None:
-        return f"warmup setting expects input '{name}' to have input_data_type set"
-    if given != "input_data_file":
-        return None
+    if any(dim == -1 for dim in value.dims):
+        said = f"warmup setting expects all variable-size dimensions are specified for input '{name}'"
+    elif any(dim < 0 for dim in value.dims):
+        return (
+            f"warmup input '{name}' has dims {list(value.dims)}",
+            f"input byte size mismatch for input '{name}'",
+        )
+    elif given is None:
+        said = f"warmup setting expects input '{name}' to have input_data_type set"
+    elif given == "input_data_file":
+        return _file_fault(model, name, value)
+    return None if said is None else (said, said)
+
+
+def _file_fault(model: ModelDirectory, name: str, value: Any) -> tuple[str, str | None] | None:
     path = model.path / "warmup" / value.input_data_file
     there, needed = file_size(path), byte_size(value)
     if there is None:
-        return f"failed to open text file for read {path}: No such file or directory"
+        return why_not(path)
     if needed is not None and there < needed:
-        return (
+        said = (
             f"warmup setting expects {needed} bytes, but the data provided from {value.input_data_file}only "
             f"has {there} bytes"
         )
+        return said, said
+    if type_name(value) == "TYPE_STRING" and there <= _LARGEST_TEXTS:
+        count, wanted = _count_texts(path.read_bytes()), math.prod(value.dims)
+        if count != wanted:
+            found = "a length that is cut off" if count is None else f"{count} texts"
+            said = f"warmup input '{name}': {path} has {found}, but dims are of {wanted}"
+            return said, f"for inference input '{name}' for model '{model.name}'"
     return None
 
 
-def _tensor_fault(model: ModelDirectory, name: str, value: Any, tensor: Any) -> tuple[str, str] | None:
+def _count_texts(data: bytes) -> int | None:
+    """Count texts, each after its length in four bytes, as Triton does: the last may be cut off."""
+    at = count = 0
+    while at < len(data):
+        if at + _LENGTH > len(data):
+            return None
+        at += _LENGTH + int.from_bytes(data[at : at + _LENGTH], "little")
+        count += 1
+    return count
+
+
+def _tensor_fault(model: ModelDirectory, name: str, value: Any, tensor: Any) -> tuple[str, str | None] | None:
     if value.data_type != tensor.data_type and tensor.data_type:
         wanted = type_name(tensor)
         return (
@@ -95,4 +131,4 @@ def _tensor_fault(model: ModelDirectory, name: str, value: Any, tensor: Any) -> 
 def _protocol(tensor: Any) -> str:
     """Give a type's name as clients write it."""
     name = type_name(tensor).removeprefix("TYPE_")
-    return "BYTES" if name == "STRING" else name
+    return {"STRING": "BYTES", "INVALID": "<invalid>"}.get(name, name)
