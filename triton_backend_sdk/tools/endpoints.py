@@ -76,7 +76,8 @@ class HttpEndpoint:
         )
         with _OPENER.open(request, timeout=timeout) as response:
             text = response.read()
-        return json.loads(text) if text else None
+        # Names and faults may hold any bytes of a folder's name or a config.
+        return json.loads(text.decode("utf-8", "surrogateescape")) if text else None
 
     def ready(self) -> bool | None:
         """Tell whether it is ready; None: no answer."""

@@ -82,6 +82,19 @@ def _level(version: str, *, config: bool) -> Build:
     return build
 
 
+def _version(name: str) -> Build:
+    def build(root: Path) -> list[Path]:
+        write_model(root, "model", with_backend(IO), {f"{name}/": ""})
+        return [root]
+
+    return build
+
+
+def _config_folder(root: Path) -> list[Path]:
+    write_model(root, "model", None, {"1/": "", "config.pbtxt/": ""})
+    return [root]
+
+
 def _two(root: Path) -> list[Path]:
     for repository in ("a", "b"):
         write_model(root / repository, "model", with_backend(IO), {})
@@ -115,7 +128,7 @@ ALONE = [
     Alone("seed_as_root_strict", ("C02",), _level("0001", config=False), (_STRICT,), warnings=("C08",)),
     Alone("numbers_as_names", (), several({"1": IO, "2": IO})),
     Alone("no_config_strict", ("C03",), one(None), (_STRICT,)),
-    Alone("hidden_folder", ("C12",), several({"model": IO, ".git": None})),
+    Alone("hidden_folder", ("C12",), several({"model": IO, ".git": None}), warnings=("C03",)),
     Alone("two_repositories", ("C06",), _two),
     Alone("namespaces", (), _two, ("--model-namespacing=true",), warnings=("C06",), asked=False),
     Alone("namespaces_name", ("C05",), one('name: "other"\n' + IO), ("--model-namespacing=true",)),
@@ -153,6 +166,9 @@ ALONE = [
         "resource_count_enough", (), _resources('name: "R" count: 9'), (_LIMIT, "--rate-limit-resource=R:9")
     ),
     Alone("resource_count_unsaid", (), _resources('name: "R" count: 9'), (_LIMIT,)),
+    Alone("version_too_large", ("C08",), _version(str(2**63)), crashes=True),
+    Alone("version_large", (), _version(str(2**63 - 1))),
+    Alone("config_folder", ("C04",), _config_folder, crashes=True),
     Alone("no_agents", ("C12",), one(IO + "model_repository_agents { }"), crashes=True),
     Alone("tag_with_dash", ("C37",), one(IO + 'metric_tags { key: "a-b" value: "c" }'), crashes=True),
     Alone("tag_with_underscore", ("C37",), one(IO + 'metric_tags { key: "_a" value: "c" }'), crashes=True),

@@ -26,7 +26,16 @@ class TritonPythonModel:
         zeros = np.zeros([4], np.float32)
         return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", zeros)]) for request in requests]
 """
-Files = dict[str, str | bytes]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    to: str
+
+
+Files = dict[str, "str | bytes | Link"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,9 @@ def write_model(repository: Path, name: str, config: str | None, files: Files) -
             place.mkdir(parents=True)
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, Link):
+            place.symlink_to(content.to)
+            continue
         place.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -88,11 +100,19 @@ LAYOUT = [
     sound("plain", IO),
     sound("no_tensors", ""),
     broken("nothing_in_it", "C03", None),
-    broken("no_backend.nowhere", "C12", None),
+    broken("no_backend.nowhere", "C12", None, warnings=("C03",)),
     broken("unknown_field", "C04", IO + "max_batchsize: 4"),
     broken("twice", "C04", IO + "max_batch_size: 4\nmax_batch_size: 8"),
     broken("no_text", "C04", 'backend "anything"'),
     broken("open_brace", "C04", IO + "instance_group { count: 1"),
+    broken("link_to_nowhere", "C01", IO, {"1/": "", "beside": Link("nowhere")}),
+    broken("link_in_a_circle", "C01", IO, {"1/": "", "2": Link("2")}),
+    sound(
+        "link_to_nowhere_in_a_version",
+        IO,
+        {"1/": "", "1/beside": Link("nowhere"), "1/circle": Link("circle")},
+    ),
+    sound("linked_version", IO, {"1": Link("2"), "2/": ""}),
     broken("wrong_enum", "C04", 'input { name: "IN" data_type: FP32 dims: 4 }'),
     broken("text_for_number", "C04", IO + 'max_batch_size: "4"'),
     broken("too_large_a_number", "C04", IO + "max_batch_size: 3000000000"),
@@ -147,6 +167,7 @@ FRAMEWORK = [
     broken("no_library", "C12", 'backend: "nowhere"\n' + IO),
     broken("no_library_for_onnx", "C12", None, {"1/model.onnx": ""}),
     broken("no_runtime", "C12", IO + 'runtime: "libother.so"'),
+    broken("runtime_outside", "C12", IO + 'runtime: "../python_inprocess/libtriton_python_inprocess.so"'),
     sound("runtime_named", IO + 'runtime: "libtriton_anything.so"'),
     broken("no_model_py", "C13", 'backend: "python_inprocess"\n' + IO),
     broken(

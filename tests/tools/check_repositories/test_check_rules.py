@@ -225,7 +225,7 @@ def test_a_config_that_cannot_be_read(tmp_path):
 
     [error] = [each for each in check(ServerOptions(model_repository=[tmp_path])) if each.severity == "error"]
 
-    assert (error.rule, error.message) == ("C04", "cannot be read: Is a directory")
+    assert (error.rule, error.message) == ("C04", "is a folder: the server ends with a signal")
 
 
 @pytest.mark.parametrize(("gpus", "group", "rules"), [
@@ -249,12 +249,13 @@ def test_growable_memory_with_a_gpu(tmp_path):
 
 
 def test_escapes_that_old_servers_let_pass(tmp_path):
-    backends = make_backends(tmp_path / "backends", BACKEND, "other")
-    options = write(tmp_path / "models", IO + 'runtime: "../other/libtriton_other.so"')
+    backends = make_backends(tmp_path / "backends", BACKEND)
+    config = 'output { name: "OUT" data_type: TYPE_FP32 dims: 4 label_filename: "../labels.txt" }'
+    options = write(tmp_path / "models", config)
+    (tmp_path / "models" / "labels.txt").write_text("a\n")
 
-    finding = only(options, server=server(backends))
-
-    assert (finding.rule, finding.severity, finding.server_says) == ("C12", "warning", None)
+    assert check(options, server=server(backends, "2.65.0")) == []
+    assert only(options, server=server(backends, "2.66.0")).rule == "C22"
 
 
 def test_without_a_server_any_backend_may_be_there(tmp_path):

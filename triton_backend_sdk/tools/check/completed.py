@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from triton_backend_sdk.tools.check.repository import ModelDirectory
+from triton_backend_sdk.tools.check.repository import Entries, ModelDirectory
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ _KINDS = (
     _Kind("pytorch", "torch_aoti", "model.pt2"),
     _Kind("python", "", "model.py", True, True),
 )
+#: Backends of which Triton knows how to complete a config.
+COMPLETED = {kind.backend for kind in (*_TENSORFLOW, *_KINDS)}
 
 
 def complete(model: ModelDirectory, *, before_aoti: bool = False) -> Completed | None:
@@ -63,14 +65,14 @@ def complete(model: ModelDirectory, *, before_aoti: bool = False) -> Completed |
     return Completed(backend, "", f"model.{backend}") if dot else None
 
 
-def _means(given: Completed, kind: _Kind, files: dict[str, bool], before_aoti: bool) -> bool:
+def _means(given: Completed, kind: _Kind, files: Entries, before_aoti: bool) -> bool:
     alternative = kind.platform == "pytorch_libtorch" and given.platform == "libtorch" and not before_aoti
     if (given.platform and given.platform == kind.platform) or given.filename == kind.file or alternative:
         return True
     return not given.platform and not given.filename and _is_there(kind, files)
 
 
-def _is_there(kind: _Kind, files: dict[str, bool]) -> bool:
+def _is_there(kind: _Kind, files: Entries) -> bool:
     return kind.file in files and (kind.takes_folder if files[kind.file] else kind.takes_file)
 
 
@@ -79,7 +81,7 @@ def _file(kinds: list[_Kind], kind: _Kind, platform: str) -> str:
     return (own[0] if own else kind).file
 
 
-def _tensorflow(given: Completed, files: dict[str, bool]) -> Completed | None:
+def _tensorflow(given: Completed, files: Entries) -> Completed | None:
     platform = given.platform
     if not platform and given.backend in ("", "tensorflow"):
         for kind in _TENSORFLOW:

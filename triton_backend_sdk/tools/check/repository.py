@@ -16,8 +16,13 @@ from triton_backend_sdk.tools.server_options.options import is_uri
 #: Folders of a model that are no versions, however they are called.
 NO_VERSIONS = ("configs", "initial_state", "warmup")
 CONFIG = "config.pbtxt"
+#: Bytes of a config above which nobody waits for its reading.
+LARGEST_CONFIG = 1 << 22
 # As C's strtoll reads: what follows the digits does not matter to Triton.
 _NUMBER = re.compile(r"\s*([+-]?\d+)", re.ASCII)
+
+#: What lies in a folder: True for a folder, False for a file, None for a link that leads nowhere.
+Entries = dict[str, "bool | None"]
 
 
 @dataclass(eq=False)
@@ -32,7 +37,7 @@ class ModelDirectory:
     config_name: str | None = None
     #: Why the folder cannot be read; None until somebody tried.
     fault: str | None = None
-    _versions: dict[int, dict[str, bool]] = field(default_factory=dict)
+    _versions: dict[int, Entries] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -40,8 +45,8 @@ class ModelDirectory:
         return str(self.path.name)
 
     @functools.cached_property
-    def entries(self) -> dict[str, bool]:
-        """What lies in the folder, and whether that is a folder."""
+    def entries(self) -> Entries:
+        """What lies in the folder."""
         try:
             return entries(self.path)
         except OSError as error:
@@ -93,7 +98,15 @@ class ModelDirectory:
         path = self.config_path
         if not self.has_config:
             return ConfigFile(str(path), "")
+        if self.entries.get(CONFIG) and path.name == CONFIG:
+            return ConfigFile(str(path), "", "is a folder: the server ends with a signal")
         try:
+            if not path.is_file() and path.exists():
+                return ConfigFile(str(path), "", "is no file: the server would read it without an end")
+            if (size := path.stat().st_size) > LARGEST_CONFIG:
+                return ConfigFile(
+                    str(path), "", f"has {size >> 20} MB, which nobody can have written: not checked"
+                )
             text = path.read_bytes()
         except OSError as error:
             return ConfigFile(str(path), "", f"cannot be read: {error.strerror}")
@@ -108,25 +121,42 @@ class ModelDirectory:
         """Give the folder in which Triton looks for a version's files."""
         return self.path / str(version)
 
-    def version_entries(self, version: int) -> dict[str, bool]:
-        """Give what lies in a version's folder, and whether that is a folder."""
+    def version_entries(self, version: int) -> Entries:
+        """Give what lies in a version's folder."""
         if version not in self._versions:
             there = str(version) in self.folders
-            self._versions[version] = entries(self.version_path(version)) if there else {}
+            self._versions[version] = _readable(self.version_path(version)) if there else {}
         return self._versions[version]
 
     @functools.cached_property
-    def first_entries(self) -> dict[str, bool] | None:
+    def first_entries(self) -> Entries | None:
         """What lies in the folder that Triton guesses the backend from: the first by name, version or not."""
-        return entries(self.path / self.folders[0]) if self.folders else None
+        return _readable(self.path / self.folders[0]) if self.folders else None
 
 
-def entries(path: Any) -> dict[str, bool]:
-    """Give what lies in a folder, and whether that is a folder, in the order of the names."""
+def entries(path: Any) -> Entries:
+    """Give what lies in a folder, in the order of the names."""
     if isinstance(path, Path):
         with os.scandir(path) as found:  # a third of what iterdir costs
-            return dict(sorted((entry.name, entry.is_dir()) for entry in found))
+            return {entry.name: _kind(entry) for entry in sorted(found, key=lambda each: each.name)}
     return dict(sorted((str(entry.name), entry.is_dir()) for entry in path.iterdir()))
+
+
+def _kind(entry: os.DirEntry[str]) -> bool | None:
+    try:
+        if entry.is_dir():
+            return True
+    except OSError:  # a link in a circle
+        return None
+    return None if entry.is_symlink() and not os.path.exists(entry.path) else False
+
+
+def _readable(path: Any) -> Entries:
+    """Give what lies in a folder; nothing where nobody lets us read it."""
+    try:
+        return entries(path)
+    except OSError:
+        return {}
 
 
 def version_of(name: str) -> int | None:

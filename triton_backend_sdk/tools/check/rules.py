@@ -34,6 +34,8 @@ class Context:
     server_fields: dict[str, set[str]] | None = None
     gpus: int = 0
     by_name: dict[str, list[ModelDirectory]] = field(init=False)
+    #: Models that lead to no ensembles of each other, as far as somebody looked.
+    without_cycle: set[ModelDirectory] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.by_name = {}

@@ -23,8 +23,8 @@ PLATFORMS = {
     "pytorch": ("pytorch_libtorch", "torch_aoti"),
 }
 ENSEMBLE = "ensemble"
-#: The first server without TensorFlow, that wants --allow-client-shm, and (at the latest) checks escapes.
-_NO_TENSORFLOW, _CLIENT_SHM, _ESCAPES = (2, 57), (2, 68), (2, 52)
+#: The first servers without TensorFlow, and that want --allow-client-shm.
+_NO_TENSORFLOW, _CLIENT_SHM = (2, 57), (2, 68)
 
 
 @config_rule(C10)
@@ -126,14 +126,12 @@ def _check_runtime(
             mend="leave runtime out, or name a library in the backend's folder",
         )
     elif found is not None and not _inside(found, found.parent if "/" not in library else home):
-        old = context.is_before(*_ESCAPES)
         yield self.of(
             model,
             ("runtime",),
-            f"runtime '{runtime}' leads out of {home}" + (", which newer servers refuse" if old else ""),
-            says=None if old else f"backend library name '{library}' escapes backend directory",
+            f"runtime '{runtime}' leads out of {home}",
+            says=f"backend library name '{library}' escapes backend directory",
             mend="name a library in the backend's folder",
-            severity="warning" if old else "error",
         )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from triton_backend_sdk.tools.check.completed import COMPLETED
 from triton_backend_sdk.tools.check.finding import Finding, Fix
 from triton_backend_sdk.tools.check.repository import CONFIG, ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare, folder_rule
@@ -37,7 +39,18 @@ def check_config_is_there(self: Rule, model: ModelDirectory, context: Context) -
             says=f"failed to open text file for read {place.path}: No such file or directory",
             mend=f"write {CONFIG}, or let Triton complete it: without --disable-auto-complete-config",
         )
-    elif context.completed(model) is None:
+        return
+    completed = context.completed(model)
+    if completed is not None and completed.backend not in COMPLETED:
+        yield self.at(
+            place,
+            f"model '{model.name}' has no {CONFIG}: its backend '{completed.backend}' must complete it",
+            model=model,
+            says=f"model configuration is not provided for model '{model.name}'",
+            mend=f"write {CONFIG} with the model's tensors",
+            severity="warning",
+        )
+    elif completed is None:
         yield self.at(
             place,
             f"model '{model.name}' has no {CONFIG}, and no file that says which backend it is for",
@@ -68,12 +81,17 @@ def check_syntax(self: Rule, model: ModelDirectory, context: Context) -> Iterato
         return
     if twice := _TWICE.search(said):
         said = f'Non-repeated field "{twice["field"]}" is specified multiple times.'
-    reads = not said.startswith("cannot be read")
+    says: str | None = _SAYS.format(config.path)
+    if said.startswith(("is ", "has ")):
+        says = None
+    elif said.startswith("cannot be read"):
+        says = f"failed to open text file for read {config.path}"
     yield self.at(
         config.error_place,
         said,
         model=model,
-        says=(_SAYS if reads else "failed to open text file for read {}").format(config.path),
+        says=says,
+        severity="warning" if said.startswith("has ") else None,
         mend=_spelling(unknown["field"]) if unknown else None,
     )
 
@@ -97,6 +115,7 @@ def check_age(self: Rule, model: ModelDirectory, context: Context) -> Iterator[F
         )
 
 
+@functools.cache
 def _spelling(name: str) -> str | None:
     from tritonclient.grpc import model_config_pb2  # noqa: PLC0415  only for this message
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from triton_backend_sdk.tools.check.data import why_not
+from triton_backend_sdk.tools.check.data import file_size, why_not
 from triton_backend_sdk.tools.check.finding import Finding, Place
 from triton_backend_sdk.tools.check.frameworks import of_completed
 from triton_backend_sdk.tools.check.libraries import unresolved
-from triton_backend_sdk.tools.check.repository import ModelDirectory
+from triton_backend_sdk.tools.check.repository import Entries, ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare, repository_rule
 from triton_backend_sdk.tools.check.rules_backend import escapes
 
@@ -21,6 +21,9 @@ C33 = declare("C33", "a batching library that is not there, or outside the model
 C36 = declare("C36", "a model.py that cannot be one", phase="load")
 #: Backends that serve a class of a model.py.
 PYTHON = ("python", "python_inprocess")
+#: The first servers that refuse labels and batching libraries out of the model's folder.
+_ESCAPING_LABELS, _ESCAPING_STRATEGY = (2, 66), (2, 70)
+_LARGEST_PROGRAM = 1 << 22
 _CLASS = "TritonPythonModel"
 _STRATEGY = "TRITON_BATCH_STRATEGY_PATH"
 
@@ -59,7 +62,7 @@ def check_files(self: Rule, model: ModelDirectory, context: Context) -> Iterator
                     )
 
 
-def _mend(lies_there: dict[str, bool], default: str, name: str) -> str:
+def _mend(lies_there: Entries, default: str, name: str) -> str:
     if default in lies_there and name != default:
         return f"there is a {default}: leave default_model_filename out"
     ending = Path(default).suffix
@@ -76,7 +79,7 @@ def check_labels(self: Rule, model: ModelDirectory, context: Context) -> Iterato
             continue
         path = model.path / name
         outside = escapes(path, model.path)
-        if outside and not context.is_before(2, 52):
+        if outside and not context.is_before(*_ESCAPING_LABELS):
             message = f"label file '{name}' lies outside the model"
             says: str | None = "is outside model directory"
         elif not path.is_file():
@@ -107,7 +110,7 @@ def check_strategy(self: Rule, model: ModelDirectory, context: Context) -> Itera
             says=f"{_STRATEGY} cannot be specified with sequence batcher",
             mend="leave one of them out",
         )
-    elif escapes(path, model.path) and not context.is_before(2, 52):
+    elif escapes(path, model.path) and not context.is_before(*_ESCAPING_STRATEGY):
         yield self.of(
             model,
             place,
@@ -134,11 +137,12 @@ def check_model_py(self: Rule, model: ModelDirectory, context: Context) -> Itera
     for version in model.served:
         name = completed.filename or "model.py"
         path = model.version_path(version) / name
-        if "/" in name or model.version_entries(version).get(name) is not False or not name.endswith(".py"):
-            continue  # C13 speaks of it
+        size = None if "/" in name or not name.endswith(".py") else file_size(path)
+        if size is None or size > _LARGEST_PROGRAM:
+            continue
         try:
             tree = ast.parse(path.read_bytes(), str(path))
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, RecursionError) as error:
             place = Place(str(path), getattr(error, "lineno", None), getattr(error, "offset", None))
             said = getattr(error, "msg", str(error))
             yield self.at(place, f"{name} is no Python: {said}", model=model, says=said)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from triton_backend_sdk.tools.check.finding import Finding, Fix, Place
-from triton_backend_sdk.tools.check.repository import NO_VERSIONS, ModelDirectory, version_of
+from triton_backend_sdk.tools.check.repository import CONFIG, NO_VERSIONS, ModelDirectory, version_of
 from triton_backend_sdk.tools.check.rules import (
     Context,
     Rule,
@@ -22,6 +23,7 @@ C06 = declare("C06", "a model in two repositories")
 C07 = declare("C07", "no version to serve", phase="load")
 C08 = declare("C08", "a folder that is no version", "warning", "load")
 C09 = declare("C09", "a version that is asked for and not there", phase="load")
+_LEAST, _MOST = -(2**63), 2**63 - 1
 _NO_VERSION = "at least one version must be available under the version policy of model '{}'"
 
 
@@ -48,6 +50,15 @@ def check_folder(self: Rule, model: ModelDirectory, context: Context) -> Iterato
             model=model,
             mend="let the server's user read it",
         )
+    for name, kind in model.entries.items():
+        if kind is None:
+            yield self.at(
+                Place(str(model.path / name)),
+                f"'{name}' is a link that leads nowhere: the server gives the whole model up",
+                model=model,
+                says=f"failed to stat file {model.path / name}",
+                mend=f"rm {shlex.quote(str(model.path / name))}",
+            )
 
 
 @repository_rule(C02)
@@ -120,7 +131,7 @@ def _make_version(model: ModelDirectory) -> str:
 def check_version_names(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
     """Triton passes over it."""
     for name in model.folders:
-        if name in NO_VERSIONS or name.startswith((".", "__")):
+        if name in (*NO_VERSIONS, CONFIG) or name.startswith((".", "__")):
             continue
         number = version_of(name)
         if finding := _leading_zeros(model, name):
@@ -132,6 +143,14 @@ def check_version_names(self: Rule, model: ModelDirectory, context: Context) -> 
                 model=model,
                 says=f"ignore version directory '{name}' which fails to convert to integral number",
                 mend="move it out of the model's folder",
+            )
+        elif not _LEAST <= number <= _MOST:
+            yield self.at(
+                Place(str(model.path / name)),
+                f"version '{name}' is more than 64 bits hold: the server ends with a signal",
+                model=model,
+                mend=f"rename {name} to a smaller number",
+                severity="error",
             )
         elif str(number) != name:
             yield self.at(

@@ -47,7 +47,7 @@ def check_members(self: Rule, model: ModelDirectory, context: Context) -> Iterat
     """Models that are there, in the version that is asked for."""
     if not is_sound_ensemble(model.message):
         return
-    if (cycle := _cycle(model, context, ())) is not None:
+    if (cycle := _cycle(model, context)) is not None:
         says = "circular dependency between ensembles: "
         message = f"ensembles of each other: {' -> '.join(cycle)}"
         yield self.of(model, ("ensemble_scheduling",), message, says=says)
@@ -72,15 +72,25 @@ def check_members(self: Rule, model: ModelDirectory, context: Context) -> Iterat
             )
 
 
-def _cycle(model: ModelDirectory, context: Context, path: Sequence[str]) -> list[str] | None:
-    if model.name in path:
-        return [*path[path.index(model.name) :], model.name]
-    if model.message is None:
-        return None
-    for _, _, member in members(model, context):
-        if member is not None and (found := _cycle(member, context, [*path, model.name])):
-            return found
-    return None
+def _cycle(model: ModelDirectory, context: Context) -> list[str] | None:
+    """Give ensembles that lead to each other, where this one leads to such."""
+    path: dict[str, Iterator[tuple[int, Any, ModelDirectory | None]]] = {}
+    current: ModelDirectory | None = model
+    while True:
+        if current is not None and current not in context.without_cycle and current.message is not None:
+            if current.name in path:
+                names = list(path)
+                return [*names[names.index(current.name) :], current.name]
+            path[current.name] = members(current, context)
+        if not path:
+            return None
+        name, steps = next(reversed(path.items()))
+        try:
+            current = next(steps)[2]
+        except StopIteration:
+            del path[name]
+            current = None
+            context.without_cycle.update(context.by_name[name])
 
 
 @config_rule(C31)
@@ -103,7 +113,7 @@ def check_batches(self: Rule, model: ModelDirectory, context: Context) -> Iterat
 @config_rule(C30)
 def check_tensors(self: Rule, model: ModelDirectory, context: Context) -> Iterator[Finding]:
     """Every input of a step is mapped, and both ends of a tensor agree."""
-    if not is_sound_ensemble(model.message) or _cycle(model, context, ()):
+    if not is_sound_ensemble(model.message) or _cycle(model, context):
         return
     tensors: dict[str, _Shape] = {}
     batching = model.message.max_batch_size > 0
@@ -218,8 +228,15 @@ def _decoupled(self: Rule, model: ModelDirectory, context: Context) -> Iterator[
 
 def _sends(member: ModelDirectory | None, context: Context) -> bool:
     """Tell whether a model answers as often as it likes; an ensemble does when a model of its does."""
-    if member is None or member.message is None:
-        return False
-    if member.message.HasField("ensemble_scheduling"):
-        return any(_sends(each, context) for _, _, each in members(member, context))
-    return bool(member.message.model_transaction_policy.decoupled)
+    seen: set[str] = set()
+    waiting = [member]
+    while waiting:
+        each = waiting.pop()
+        if each is None or each.message is None or each.name in seen:
+            continue
+        seen.add(each.name)
+        if each.message.HasField("ensemble_scheduling"):
+            waiting += [inner for _, _, inner in members(each, context)]
+        elif each.message.model_transaction_policy.decoupled:
+            return True
+    return False
