@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.tools.check_repositories.alone import ALONE
-from tests.tools.check_repositories.cases import BACKEND, IO, MODEL_PY, STATES, TOGETHER, Case, broken, sound
+from tests.tools.check_repositories.cases import (
+    BACKEND,
+    IO,
+    MODEL_PY,
+    STATES,
+    TOGETHER,
+    Case,
+    broken,
+    ensemble,
+    sound,
+    step,
+    write_model,
+)
 from triton_backend_sdk.tools.check import rules_files
 from triton_backend_sdk.tools.check.engine import check, rules
+from triton_backend_sdk.tools.check.repository import LARGEST_CONFIG
 from triton_backend_sdk.tools.installation import ServerInstallation
 from triton_backend_sdk.tools.server_options.options import ServerOptions
 
@@ -218,6 +232,44 @@ def test_a_field_that_only_the_server_has(tmp_path, monkeypatch):
     finding = only(write(tmp_path, "of_tomorrow: 1"), server=installed)
 
     assert (finding.severity, finding.mend) == ("warning", "pip install -U 'tritonclient[grpc]'")
+
+
+def test_a_config_that_is_no_file(tmp_path):
+    (tmp_path / "model" / "1").mkdir(parents=True)
+    os.mkfifo(tmp_path / "model" / "config.pbtxt")
+
+    [error] = check(ServerOptions(model_repository=[tmp_path]))
+
+    assert (error.rule, error.severity) == ("C04", "error")
+    assert error.message == "is no file: the server would read it without an end"
+
+
+def test_a_config_that_nobody_waits_for(tmp_path):
+    options = write(tmp_path, "#" * (LARGEST_CONFIG + 1))
+
+    [warning] = check(options)
+
+    assert (warning.rule, warning.severity) == ("C04", "warning")
+    assert warning.message == "has 4 MB, and is not looked at: configs have kilobytes"
+
+
+def test_a_long_chain_of_ensembles(tmp_path):
+    for index in range(200):
+        member = f"e{(index + 1) % 200:03}"
+        steps = [step(member, {"A": "A"}, {"B": "T"}), step(member, {"A": "T"}, {"B": "B"})]
+        write_model(tmp_path, f"e{index:03}", ensemble(*steps), {})
+
+    found = check(ServerOptions(model_repository=[tmp_path]))
+
+    assert len([each for each in found if "ensembles of each other: e" in each.message]) == 200
+
+
+def test_a_program_that_python_cannot_hold(tmp_path):
+    options = write(
+        tmp_path, 'backend: "python_inprocess"', files={"1/model.py": "x = " + "+".join(["1"] * 30000)}
+    )
+
+    assert {each.rule for each in check(options)} == {"C36"}
 
 
 def test_a_config_that_cannot_be_read(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,8 @@ class ModelDirectory:
         if self.entries.get(CONFIG) and path.name == CONFIG:
             return ConfigFile(str(path), "", "is a folder: the server ends with a signal")
         try:
-            if not path.is_file() and path.exists():
-                return ConfigFile(str(path), "", "is no file: the server would read it without an end")
-            if (size := path.stat().st_size) > LARGEST_CONFIG:
-                return ConfigFile(
-                    str(path), "", f"has {size >> 20} MB, which nobody can have written: not checked"
-                )
+            if isinstance(path, Path) and (fault := _odd_file(path)):
+                return ConfigFile(str(path), "", fault)
             text = path.read_bytes()
         except OSError as error:
             return ConfigFile(str(path), "", f"cannot be read: {error.strerror}")
@@ -149,6 +146,15 @@ def _kind(entry: os.DirEntry[str]) -> bool | None:
     except OSError:  # a link in a circle
         return None
     return None if entry.is_symlink() and not os.path.exists(entry.path) else False
+
+
+def _odd_file(path: Path) -> str | None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        return "is no file: the server would read it without an end"
+    if status.st_size > LARGEST_CONFIG:
+        return f"has {status.st_size >> 20} MB, and is not looked at: configs have kilobytes"
+    return None
 
 
 def _readable(path: Any) -> Entries:
