@@ -57,6 +57,48 @@ def test_flags_say_since_when_they_are(server):
         assert (flag.name in probe.known_flags(server.binary)) == (flag.since <= version), flag
 
 
+#: First release tag of the server's repository whose parser has the flag; all others are older.
+RELEASES = {
+    "2.7": "buffer-manager-thread-count",
+    "2.8": "grpc-use-ssl-mutual repoagent-directory",
+    "2.9": "grpc-infer-response-compression-level",
+    "2.11": ("allow-sagemaker host-policy sagemaker-port sagemaker-safe-port-range sagemaker-thread-count"),
+    "2.13": (
+        "grpc-http2-max-ping-strikes grpc-http2-max-pings-without-data "
+        "grpc-http2-min-recv-ping-interval-without-data grpc-keepalive-permit-without-calls "
+        "grpc-keepalive-time grpc-keepalive-timeout"
+    ),
+    "2.14": "rate-limit rate-limit-resource",
+    "2.15": "metrics-interval-ms",
+    "2.16": "allow-vertex-ai vertex-ai-default-model vertex-ai-port vertex-ai-thread-count",
+    "2.21": "grpc-address http-address",
+    "2.23": "log-format",
+    "2.24": "disable-auto-complete-config model-load-thread-count",
+    "2.25": "model-load-gpu-limit",
+    "2.26": "allow-cpu-metrics log-file reuse-grpc-port reuse-http-port",
+    "2.32": "cache-config cache-directory model-namespacing",
+    "2.33": (
+        "grpc-header-forward-pattern grpc-restricted-protocol http-header-forward-pattern "
+        "metrics-config trace-config"
+    ),
+    "2.34": "metrics-address",
+    "2.40": "cuda-virtual-address-size http-restricted-api",
+    "2.42": "grpc-max-connection-age grpc-max-connection-age-grace model-load-retry-count",
+    "2.46": "model-config-name",
+    "2.47": "enable-peer-access",
+    "2.56": "grpc-max-response-pool-size",
+    "2.57": "grpc-infer-thread-count",
+    "2.59": "http-max-input-size",
+    "2.68": "allow-client-shm",
+}
+
+
+def test_flags_are_since_the_release_whose_parser_has_them():
+    since = {name: version for version, names in RELEASES.items() for name in names.split()}
+    for flag in flags().values():
+        assert ".".join(map(str, flag.since)) == since.get(flag.name, "2.4"), flag.name
+
+
 def test_argv_there_and_back():
     assert ServerOptions.from_argv(FULL.to_argv()) == FULL
 
