@@ -120,12 +120,6 @@ async def position_and_name(old):
 
 
 @claim
-async def neither(old):
-    """AssertionError: Inputs for model 'pair' can be given either as positional"""
-    return await caught(old.grpc.pair.async_run())
-
-
-@claim
 async def too_few(old):
     """ValueError: Number of provided arguments (2) does not match the number of inputs (1)"""
     return await caught(old.grpc.pair.async_run(old.one))

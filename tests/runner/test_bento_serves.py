@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -20,11 +19,8 @@ from tests.runner.bento_service import ROOT, Service, environment
 from tests.runner.conftest import wait_for
 from tests.runtime.conftest import write_model
 from triton_backend_sdk import cli
-from triton_backend_sdk.errors import InternalError, InvalidArgError, NotFoundError, UnsupportedError
-from triton_backend_sdk.runner import Runner, ServerLostError, StartError
-from triton_backend_sdk.runner.bento import http_errors, is_ready
 
-bentoml = pytest.importorskip("bentoml", reason="pip install 'bentoml>=1.4'")
+pytest.importorskip("bentoml", reason="pip install 'bentoml>=1.4'")
 
 NAMES = ("text_normalize", "token_streaming")
 #: Each of them would break a service that took it as it is.
@@ -267,38 +263,6 @@ def test_a_triton_that_runs_is_shared(exported, started, tmp_path):
     with Service(exported, tmp_path, module=how, TRITON_URL=started.url) as service:
         assert service.get("rows", {"IN": [[1, 2]]}) == {"OUT": [[1, 2]]}
         assert tritonservers(service) == []
-
-
-# What the service takes from the SDK.
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (InvalidArgError("said"), 400),
-        (TypeError("said"), 400),
-        (UnsupportedError("said"), 400),
-        (NotFoundError("said"), 404),
-        (ServerLostError("said"), 503),
-        (StartError("said"), 503),
-        (TimeoutError("said"), 504),
-    ],
-)
-def test_errors_get_the_status_that_fits(error, status):
-    with pytest.raises(bentoml.exceptions.BentoMLException, match="said") as caught, http_errors():
-        raise error
-    assert caught.value.error_code == status
-    assert caught.value.__cause__ is error
-
-
-def test_other_errors_are_bentomls_500():
-    with pytest.raises(InternalError, match="said"), http_errors():
-        raise InternalError("said")
-
-
-def test_a_service_is_ready_while_its_server_is(started):
-    assert asyncio.run(is_ready(started))
-    assert not asyncio.run(is_ready(Runner(url="grpc://127.0.0.1:1")))
 
 
 def tritonservers(service):
