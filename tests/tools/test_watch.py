@@ -126,6 +126,8 @@ def test_between_looks_it_costs_nothing(folder, monkeypatch):
 class Server:
     """What the reloader asks of a server."""
 
+    returncode = None
+
     def __init__(self, states, load_model=("*",)):
         self.states = states
         self.options = ServerOptions(load_model=list(load_model), allow_grpc=False)
@@ -282,6 +284,14 @@ def test_the_place_of_an_error_comes_from_the_log(project, answer, log, told):
     server.load = load
     [result] = taken_up(reloader(project, server), {(project.model_repository / "one" / "x").resolve()})
     assert (result.error, result.at) == told
+
+
+def test_of_a_server_that_is_gone_no_log_is_awaited(project):
+    server = Server({"one": "READY"})
+    server.returncode = -9
+    server.load = lambda name: "Socket closed"
+    [result] = taken_up(reloader(project, server), {(project.model_repository / "one" / "x").resolve()})
+    assert (result.error, result.at) == ("Socket closed", None)
 
 
 def test_a_folder_that_cannot_be_touched_is_told(project, monkeypatch):

@@ -119,8 +119,8 @@ class Reloader:
             return Reload(name, 0.0, error=error)
         error = endpoint.load(name)
         seconds = time.monotonic() - begin
-        if error is None:
-            return Reload(name, seconds)
+        if error is None or self._server.returncode is not None:  # its end tells more
+            return Reload(name, seconds, error=error)
         return Reload(name, seconds, "load", *self._reason(name, error, before))
 
     def _reason(self, name: str, error: str, before: Sequence[str]) -> tuple[str, str | None]:
