@@ -178,7 +178,12 @@ def test_flags_of_tritonserver(run):
     assert run("models", "--no-server", models=models).return_value == 0
     for words in (["models", "--strict"], ["models", "--", "--disable-auto-complete-config"]):
         assert "C03" in run(*words[:1], "--no-server", *words[1:]).output
-    assert "C04" in run("--no-server", "--", "--model-repository=models", "--model-config-name=x").output
+    assert (
+        "C04"
+        in run(
+            "--no-server", "--", "bin/tritonserver", "--model-repository=models", "--model-config-name=x"
+        ).output
+    )
     assert "C04" in run("models", "--no-server", "--model-config-name", "x").output
 
 
