@@ -17,7 +17,7 @@ from triton_backend_sdk.tools.remote import CloudRoot, check_root, within
 from triton_backend_sdk.tools.remote_credentials import FILE
 
 #: Seconds that a store has for one request, and for the list of all that lies in a repository.
-_REQUEST_S, _LIST_S = 5, 60
+_REQUEST_S, _LIST_S = 5, 30
 #: What is read at once, as nearly every model has it: a request for each, but all on their way together.
 _READ_AT_ONCE = ("*/config.pbtxt", "*/*/model.py")
 _PACKAGES = {
@@ -178,8 +178,9 @@ def open_bucket(uri: str, server: ServerInstallation | None = None) -> BucketPat
     except Exception as error:  # each kind of store has errors of its own
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
         origin = f"{FILE} ({os.environ[FILE]})" if os.environ.get(FILE) else _SIGN_IN[root.cloud]
+        verb = "mend" if isinstance(error, PermissionError) else "look at"
         raise HandledError(
-            f"the model repository cannot be read: {said}", f"mend the credentials: {origin}"
+            f"the model repository cannot be read: {said}", f"{verb} the credentials: {origin}"
         ) from error
     if not root.path:
         listing.folders.setdefault("", {})  # a bucket is a folder, be it empty
