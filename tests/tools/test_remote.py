@@ -273,9 +273,7 @@ def test_the_account_of_the_credentials_is_the_one_that_is_asked(unasked):
 @pytest.mark.parametrize("uri", ["gs://bucket/models", "as://account/box/models"])
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "127.0.0.1:1"])
 def test_the_server_asks_a_proxy_and_so_it_is_asked(uri, proxy):
-    with pytest.raises(
-        HandledError, match=r"through the proxy 127\.0\.0\.1:1 within 5 s: Connection refused"
-    ):
+    with pytest.raises(HandledError, match=r"through the proxy 127\.0\.0\.1:1: Connection refused"):
         remote.check_root(uri, find_server(), env={"https_proxy": proxy})
 
 

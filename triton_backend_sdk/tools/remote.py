@@ -132,13 +132,14 @@ def check_root(
     try:
         within(timeout, lambda: _ask(root, proxy, timeout))
     except (OSError, http.client.HTTPException, futures.TimeoutError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error) or "timed out"
-        at = "proxy" if proxy else "endpoint in the URI"
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        if isinstance(error, (TimeoutError, futures.TimeoutError)):
+            reason = f"timed out after {timeout:g} s"
         end = "abort" if root.cloud == "as" else "wait for minutes"
         by = f" through the proxy {proxy.hostname}:{proxy.port}" if proxy else ""
         raise HandledError(
-            f"no answer for {uri} from {root.endpoint}{by} within {timeout:.0f} s: {reason}",
-            f"check the network, and the {at}; tritonserver would {end}",
+            f"no answer for {uri} from {root.endpoint}{by}: {reason}",
+            f"check the network and the {'proxy' if proxy else 'URI'}; tritonserver would {end}",
         ) from error
     return root
 

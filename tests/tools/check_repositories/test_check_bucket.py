@@ -273,8 +273,8 @@ def test_no_such_bucket(store: Store) -> None:
         ("s3://127.0.0.1:1/bucket/models", "Connection refused"),
         ("s3://nosuch.invalid:9000/bucket/models", "no answer for s3://nosuch.invalid:9000/bucket/models"),
         ("s3://10.255.255.1:9000/bucket/models", "no answer for|there is no bucket"),
-        ("gs://bucket/models", "through the proxy 127.0.0.1:1 within 5 s: Connection refused"),
-        ("as://account/container/models", "through the proxy 127.0.0.1:1 within 5 s: Connection refused"),
+        ("gs://bucket/models", "through the proxy 127.0.0.1:1: Connection refused"),
+        ("as://account/container/models", "through the proxy 127.0.0.1:1: Connection refused"),
         ("ftp://host/models", "no model repository can be at ftp://host/models"),
     ],
 )
