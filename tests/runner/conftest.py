@@ -101,7 +101,7 @@ def write_repository(root: Path) -> Path:
     decoupled = "model_transaction_policy { decoupled: true }"
     model("many", {"IN": ("INT32", [1])}, {"OUT": ("INT32", [1])}, "many", extra=decoupled)
     model("grow", {"IN": ("INT32", [1])}, outs, "grow")
-    for name in ("my-model.v2", "run"):
+    for name in ("my-model.v2", "run", "metrics"):
         model(name)
     model(
         "versions",

@@ -26,6 +26,7 @@ from triton_backend_sdk.runner import (
     ServerLostError,
     StartError,
 )
+from triton_backend_sdk.runner.settings import with_our_defaults
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.ports import choose_ports
 from triton_backend_sdk.tools.server_options.options import ServerOptions
@@ -126,7 +127,9 @@ def test_e5_03_any_name(runner):
     assert runner["my-model.v2"].run(ROW)["OUT"].tolist() == ROW.tolist()
     assert runner["run"].run(ROW).model_name == "run"
     assert runner.model("run").run(ROW).model_name == "run"
-    assert {"rows", "my-model.v2", "run"} <= set(runner.models())
+    assert runner["metrics"].run(ROW).model_name == "metrics"  # a method's name: by item only
+    assert callable(runner.metrics)
+    assert {"rows", "my-model.v2", "run", "metrics"} <= set(runner.models())
     assert "rows" in dir(runner)
     assert "my-model.v2" not in dir(runner)
     with pytest.raises(AttributeError, match="'Runner' object has no attribute '_ipython_display_'"):
@@ -143,6 +146,17 @@ def test_e5_03_versions(runner):
     assert pinned.run([0], version="3").model_version == "3"
     with pytest.raises(NotFoundError, match=r"not found|is not at ready state|unknown"):
         runner.model("versions", version=2).run([0])
+
+
+def test_e5_03_any_version_policy(runner):
+    config = runner.get_model_config("versions")
+    try:
+        runner.load_model("versions", {**config, "version_policy": {"specific": {"versions": [1]}}})
+        wait_for(lambda: runner.versions.versions == ["1"])
+        assert runner.versions.run([0])["OUT"].tolist() == [1]
+    finally:
+        runner.load_model("versions", config)
+    wait_for(lambda: runner.versions.versions == ["1", "3"])
 
 
 def test_e5_03_an_unknown_model(runner):
@@ -250,6 +264,16 @@ def test_e5_05_options_of_a_call(runner):
         runner.flat.run(ROW, parameters={"priority": 1})
     with pytest.raises(InvalidArgError, match="asked to fail"):
         runner.flat.run(ROW, parameters={"fail": True})
+
+
+def test_e5_05_shared_memory_is_allowed_where_it_must_be():
+    def options(known, **more):
+        asked = {"metrics": True, "shared_memory": True, **more}
+        return with_our_defaults(ServerOptions(), known=frozenset(known), **asked)
+
+    assert "--allow-client-shm=true" in options(["allow-client-shm"]).to_argv()
+    assert options([]).allow_client_shm is None  # before 2.69 there is no such option
+    assert options(["allow-client-shm"], shared_memory=False).allow_client_shm is None
 
 
 def test_e5_05_an_input_called_like_an_option(runner):
@@ -443,9 +467,13 @@ def test_e5_08_metrics_in_process(in_process):
 
 
 def test_e5_08_it_listens_on_loopback_only(started):
-    assert all(
-        f"--{service}-address=127.0.0.1" in started.server.argv for service in ("http", "grpc", "metrics")
-    )
+    server = started.server
+    assert all(f"--{service}-address=127.0.0.1" in server.argv for service in ("http", "grpc", "metrics"))
+    for url in (server.http_url, server.grpc_url, server.metrics_url.split("/")[2]):
+        port = int(url.rpartition(":")[2])
+        socket.create_connection(("127.0.0.1", port)).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port))
 
 
 def test_e5_08_replicas_share_a_port_only_on_purpose(repository, backends):
@@ -472,6 +500,23 @@ def test_e5_09_ports_are_free_ones_or_those_given(repository, backends):
         used = taken.getsockname()[1]
         with pytest.raises((StartError, HandledError), match=str(used)):
             Runner(repository, backend_directory=backends, http_port=used).start()
+
+
+def test_e5_09_a_free_port_that_somebody_took_is_changed(repository, backends, monkeypatch):
+    tried = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def choose(wanted):
+            found = choose_ports(wanted)
+            if not tried:
+                found["http"] = taken.getsockname()[1]
+            tried.append(found)
+            return found
+
+        monkeypatch.setattr("triton_backend_sdk.tools.service_ports.choose_ports", choose)
+        with Runner(repository, backend_directory=backends) as runner:
+            assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
+            assert len(tried) == 2
 
 
 # 10. Options are typed; the ways in which BentoML took them still work, and nothing is dropped.
@@ -587,6 +632,19 @@ def test_e5_11_a_server_that_does_not_start_says_why(repository, backends, tmp_p
         runner.start()
     with pytest.raises(StartError, match=r"there is no model repository .*/nowhere"):
         Runner(tmp_path / "nowhere", backend_directory=backends).start()
+
+
+def test_e5_11_a_graceful_stop(repository, backends):
+    with Runner(repository, backend_directory=backends) as runner:
+        server = runner.server
+        answers = []
+        slow = {"parameters": {"sleep": 1.0}}
+        thread = threading.Thread(target=lambda: answers.append(runner.flat.run(ROW, **slow)["OUT"].size))
+        thread.start()
+        wait_for(lambda: runner.metrics().value("nv_inference_pending_request_count", model="flat") == 0)
+        time.sleep(0.3)  # it is in the model by now
+    thread.join()
+    assert (server.returncode, answers) == (0, [ROW.size])
 
 
 def test_e5_11_no_orphans_when_the_parent_dies(repository, backends):

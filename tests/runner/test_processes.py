@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 
+from triton_backend_sdk.errors import CancelledError, InvalidArgError, TritonError, UnavailableError
 from triton_backend_sdk.runner import Restart, Runner, ServerEndedError, StartError
 
 ROW = np.arange(3, dtype=np.float32)
@@ -127,9 +128,18 @@ def test_a_crash_in_the_middle_of_a_stream(repository, backends, protocol):
             list(stream)
 
 
-def test_a_closed_runner(repository, backends):
-    from triton_backend_sdk.errors import CancelledError, InvalidArgError, UnavailableError
+@pytest.mark.parametrize("options", [{}, {"protocol": "http"}, {"in_process": True}], ids=str)
+def test_closing_does_not_wait_for_streams(repository, backends, options):
+    with Runner(repository, backend_directory=backends, **options) as runner:
+        stream = runner.many.stream([1000], parameters={"sleep": 0.05})
+        next(stream)
+        began = time.monotonic()
+    assert time.monotonic() - began < 20  # not 50, and not the exit timeout
+    with pytest.raises(TritonError):
+        list(stream)
 
+
+def test_a_closed_runner(repository, backends):
     with Runner(repository, backend_directory=backends) as runner:
         pass
     for call in (

@@ -28,6 +28,7 @@ _TELLING = (ServerLostError, NotFoundError, CancelledError)
 #: Streams of coroutines that can be under way at once; more wait.
 _THREADS = 64
 Asked = TypeVar("Asked", Operation, InferRequest)
+Item = TypeVar("Item")
 
 
 class RunnerCore:
@@ -55,7 +56,8 @@ class RunnerCore:
         self._executor: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         # Models keep this object alive, not the Runner: `Runner(...).add.run(x)` is fine.
-        self._finalizer = weakref.finalize(self, backing.close)
+        self._streams: weakref.WeakSet[Stream[Any]] = weakref.WeakSet()
+        self._finalizer = weakref.finalize(self, _end, backing, self._streams)
         _living.add(self)
 
     def forked(self) -> None:
@@ -65,7 +67,8 @@ class RunnerCore:
             self.backing,
             self.backing.forked(),
         )  # kept: its end would be the parent's
-        self._finalizer = weakref.finalize(self, self.backing.close)
+        self._streams = weakref.WeakSet()
+        self._finalizer = weakref.finalize(self, _end, self.backing, self._streams)
         self._lock, self._executor = threading.Lock(), None
 
     def __reduce__(self) -> NoReturn:
@@ -165,7 +168,7 @@ class RunnerCore:
             except _TELLING as error:
                 self._failed(transport, error, request.model)
 
-        return Stream(responses(), stream.cancel)
+        return self._open(responses(), stream)
 
     def astream(self, request: InferRequest) -> AsyncIterator[Result]:
         """Send a request whose model gives any number of responses."""
@@ -189,7 +192,7 @@ class RunnerCore:
             except _TELLING as error:
                 self._failed(transport, error, None)
 
-        return Stream(answers(), found.cancel)
+        return self._open(answers(), found)
 
     def aexchange(
         self,
@@ -208,6 +211,12 @@ class RunnerCore:
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False)
+
+    def _open(self, items: Iterator[Item], stream: Stream[Item]) -> Stream[Item]:
+        made = Stream(items, stream.cancel)
+        with self._lock:
+            self._streams.add(made)
+        return made
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
@@ -245,6 +254,13 @@ class RunnerCore:
         if operation.name in _CHANGES:
             # An ensemble's inputs may change with its parts': all are asked anew.
             self._signatures.clear()
+
+
+def _end(backing: Backing, streams: weakref.WeakSet[Stream[Any]]) -> None:
+    # A server waits for streams, also for those that nobody reads any more.
+    for stream in list(streams):
+        stream.cancel()
+    backing.close()
 
 
 _living: weakref.WeakSet[RunnerCore] = weakref.WeakSet()

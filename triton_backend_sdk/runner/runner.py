@@ -155,7 +155,10 @@ class Runner(ClientMethods):
         return self
 
     def close(self) -> None:
-        """Stop what this Runner started, and let go of connections; harmless when done already."""
+        """Stop what this Runner started, and let go of connections; harmless when done already.
+
+        Calls under way get the server's exit timeout, streams are cancelled.
+        """
         self._core.close()
 
     def __enter__(self) -> Runner:

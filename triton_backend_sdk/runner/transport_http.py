@@ -140,7 +140,7 @@ class HttpTransport(Transport):
                             raise of_http(400, document["error"])
                         yield http_messages.read_generate(document, signature)
         except Cancelled:
-            return
+            raise CancelledError("the request was cancelled") from None
 
 
 def _lines(response: HTTPResponse) -> Iterator[bytes]:
