@@ -164,12 +164,49 @@ def test_fix_of_two_folders_for_one_version(run, tmp_path):
     assert result.exception is None
     assert sorted(each.name for each in (tmp_path / "models" / "m").iterdir() if each.is_dir()) == [
         "002",
+        "02",
         "1",
-        "2",
-    ] or (
-        sorted(each.name for each in (tmp_path / "models" / "m").iterdir() if each.is_dir())
-        == ["02", "1", "2"]
-    )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folder", "after"),
+    [
+        ('q"x', 'name: "q\\"x"'),
+        ("b\\y", 'name: "b\\\\y"'),
+        ("ü b", 'name: "ü b"'),
+        ("n\nl", 'name: "x"'),
+        ("\udce9", 'name: "x"'),
+    ],
+    ids=["quote", "backslash", "umlaut", "newline", "bytes"],
+)
+def test_fix_of_an_odd_name(run, tmp_path, folder, after):
+    file = tmp_path / "models" / folder / "config.pbtxt"
+    (file.parent / "1").mkdir(parents=True)
+    file.write_text('name: "x"\nbackend: "b"\n')
+
+    result = run("models", "--no-server", "--fix")
+
+    assert file.read_text() == f'{after}\nbackend: "b"\n'
+    assert result.return_value == (2 if after == 'name: "x"' else 0)
+
+
+def test_fix_leaves_a_config_that_is_linked(run, tmp_path):
+    shared = tmp_path / "shared.pbtxt"
+    shared.write_text('name: "n"\nbackend: "b"\n')
+    (tmp_path / "models" / "m" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "m" / "config.pbtxt").symlink_to(shared)
+
+    run("models", "--no-server", "--fix")
+
+    assert shared.read_text() == 'name: "n"\nbackend: "b"\n'
+
+
+def test_sarif_writes_addresses_as_such(run, tmp_path):
+    result = run("models", "--no-server", "--sarif", "-", models={"a b/config.pbtxt": "broken {"})
+
+    [found] = [each for each in json.loads(result.output)["runs"][0]["results"] if each["ruleId"] == "C04"]
+    assert found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "models/a%20b/config.pbtxt"
 
 
 def test_flags_of_tritonserver(run):

@@ -106,7 +106,7 @@ def command(
         findings = check(options, server=server, gpus=seen)
         if fix and (done := mend(findings)):
             for each in done:
-                console.say(f"mended: {each.does}")
+                console.say(_shown(f"mended: {each.does}"))
             findings = check(options, server=server, gpus=seen)
     except HandledError as error:
         console.report(error)
@@ -181,21 +181,28 @@ def _list_rules(as_json: bool) -> None:
 
 def _show(findings: Sequence[Finding]) -> None:
     for path, group in itertools.groupby(findings, key=lambda each: each.place.path):
-        console.out.print(Text(path, "bold"), soft_wrap=True)
+        console.out.print(Text(_shown(path), "bold"), soft_wrap=True)
         for finding in group:
             line = f"{finding.place.line}:{finding.place.column or 1}" if finding.place.line else ""
             head = Text.assemble(
                 (f"  {line:<7}", "dim"),
                 (f"{finding.severity:<8}", _STYLES[finding.severity]),
                 (f"{finding.rule}  ", "dim"),
-                finding.message,
+                _shown(finding.message),
             )
             console.out.print(head, soft_wrap=True)
             if finding.server_says:
-                console.out.print(Text(f'{"":14}Triton: "{finding.server_says}"', "dim"), soft_wrap=True)
+                console.out.print(
+                    Text(_shown(f'{"":14}Triton: "{finding.server_says}"'), "dim"), soft_wrap=True
+                )
             if finding.mend:
                 fixes = "  (--fix does it)" if finding.fix else ""
-                console.out.print(Text(f"{'':14}mend:   {finding.mend}{fixes}"), soft_wrap=True)
+                console.out.print(Text(_shown(f"{'':14}mend:   {finding.mend}{fixes}")), soft_wrap=True)
+
+
+def _shown(text: str) -> str:
+    """Give a text without what no terminal takes: bytes of a folder's name that are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _sum_up(findings: Sequence[Finding], options: ServerOptions, server: ServerInstallation | None) -> None:
@@ -212,5 +219,6 @@ def _sum_up(findings: Sequence[Finding], options: ServerOptions, server: ServerI
     verdict = ", ".join(told) if told else "nothing to mend"
     style = next((_STYLES[kind] for kind in ("error", "warning") if counts[kind]), "green")
     console.out.print(
-        Text(f"{roots}: ") + Text(verdict, style) + Text(f"; held against {against}", "dim"), soft_wrap=True
+        Text(_shown(f"{roots}: ")) + Text(verdict, style) + Text(f"; held against {against}", "dim"),
+        soft_wrap=True,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from triton_backend_sdk._version import __version__
 from triton_backend_sdk.tools.check.finding import Finding
@@ -80,5 +81,6 @@ def _artifact(path: str) -> dict[str, str]:
     absolute = Path(path).absolute()
     if absolute.is_relative_to(Path.cwd()):
         # What shows SARIF takes these from the root of the sources.
-        return {"uri": absolute.relative_to(Path.cwd()).as_posix(), "uriBaseId": "%SRCROOT%"}
+        relative = quote(absolute.relative_to(Path.cwd()).as_posix(), errors="surrogateescape")
+        return {"uri": relative, "uriBaseId": "%SRCROOT%"}
     return {"uri": absolute.as_uri()}

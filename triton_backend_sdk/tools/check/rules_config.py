@@ -140,7 +140,7 @@ def check_name(self: Rule, model: ModelDirectory, context: Context) -> Iterator[
         model=model,
         says=f"unexpected directory name '{model.name}' for model '{name}', directory name must equal model "
         "name",
-        mend=f'write name: "{model.name}", or leave name out',
+        mend=f"write name: {_quoted(model.name)}, or leave name out",
         fix=_rename_in(model),
     )
 
@@ -149,13 +149,21 @@ def _rename_in(model: ModelDirectory) -> Fix | None:
     place, path = model.config.place("name"), model.config_path
     if not isinstance(path, Path) or place.line is None or place.column is None:
         return None
+    if path.is_symlink() or not model.name.isprintable():
+        return None  # another model's config too, it may be; or a name that no text holds
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     start = sum(len(line) + 1 for line in text.split("\n")[: place.line - 1]) + place.column - 1
     match = _NAME.match(text, start)
     if match is None:
         return None  # a text in parts, or with escapes: better by hand
-    new = f'{text[:start]}name: "{model.name}"{text[match.end() :]}'.encode("utf-8", "surrogateescape")
-    return Fix(f'{path}: name: "{model.name}"', lambda: _write(path, new))
+    name = f"name: {_quoted(model.name)}"
+    new = f"{text[:start]}{name}{text[match.end() :]}".encode("utf-8", "surrogateescape")
+    return Fix(f"{path}: {name}", lambda: _write(path, new))
+
+
+def _quoted(name: str) -> str:
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -177,9 +177,9 @@ def _leading_zeros(model: ModelDirectory, name: str) -> Finding | None:
 
 def _rename(model: ModelDirectory, name: str, new: str) -> Fix | None:
     path = model.path
-    first = next(each for each in model.folders if each.isdigit() and each.lstrip("0") == new)
-    if not isinstance(path, Path) or new in model.entries or name != first:
-        return None
+    meant = [each for each in model.folders if each.isdigit() and each.lstrip("0") == new]
+    if not isinstance(path, Path) or new in model.entries or meant != [name]:
+        return None  # which of them is to be the version, nobody knows
 
     def apply() -> None:
         (path / name).rename(path / new)
