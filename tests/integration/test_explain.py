@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from benchmarks.layout import place_backend
+from benchmarks.rows import STOCK
 from tests.integration.test_bad_input import GOOD
+from tests.integration.test_compat_stock import add, stock  # noqa: F401  a fixture
 from tests.runtime.conftest import FP32, write_model, write_project
 from triton_backend_sdk.cli import run
 from triton_backend_sdk.tools.build import build_backend
@@ -24,7 +28,7 @@ Flags = list[str]
 GOLDENS_OF = "2.51.0"
 
 
-def log_of(folder: Path, flags: Flags, seconds: float = 30) -> Path:
+def log_of(folder: Path, flags: Flags, seconds: float = 30, env: Mapping[str, str] | None = None) -> Path:
     """Run the server until it ends or serves, or for some seconds, and give its log."""
     ports = choose_ports(dict.fromkeys(("http", "grpc", "metrics"), None))
     given = " ".join(flags)
@@ -40,6 +44,7 @@ def log_of(folder: Path, flags: Flags, seconds: float = 30) -> Path:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        env={**os.environ, **(env or {})},
     )
     assert process.stdout is not None
     lines = []
@@ -49,7 +54,7 @@ def log_of(folder: Path, flags: Flags, seconds: float = 30) -> Path:
         for line in process.stdout:
             lines.append(line)
             if "Started Metrics Service" in line:  # the last one; without its port the server ends now
-                timers.append(threading.Timer(1, process.kill))
+                timers.append(threading.Timer(1, process.terminate))
                 timers[-1].start()
     for timer in timers:
         timer.cancel()
@@ -203,6 +208,48 @@ def test_what_the_server_says(tmp_path, scene: Callable[[Path], Flags], found, g
     assert run(["explain", str(log), "--json"]) == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
     assert {each["id"] for each in findings if each["severity"] == "error"} == found, log.read_text()
+
+
+CLASS = "class TritonPythonModel:\n    def execute(self, requests): pass\n"
+ENVIRONMENT = (
+    'parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "$$TRITON_MODEL_DIRECTORY/{}" }} }}'
+)
+#: Models of the stock Python backend: what is wrong, what their config has more, and what explains it.
+STOCK_MODELS = {
+    "imports": ("import nowhere_to_be_found\n" + CLASS, "", "python-module"),
+    "syntax": ("def x(:\n", "", "model-py-syntax"),
+    "no_class": ("class Other: pass\n", "", "model-py-class"),
+    "raises": (
+        CLASS + "    def initialize(self, args): raise ValueError('no weights')\n",
+        "",
+        "python-raised",
+    ),
+    "leaves": (CLASS + "    def initialize(self, args): raise SystemExit('usage')\n", "", "python-raised"),
+    "exits": (CLASS + "    def initialize(self, args): __import__('os')._exit(3)\n", "", "stub-died"),
+    "crashes": (
+        CLASS + "    def initialize(self, args): __import__('ctypes').string_at(0)\n",
+        "",
+        "stub-died",
+    ),
+    "no_environment": (CLASS, ENVIRONMENT.format("gone.tar.gz"), "execution-env"),
+    "no_archive": (CLASS, ENVIRONMENT.format("1/model.py"), "execution-env-archive"),
+    "fine": (CLASS, "", None),
+}
+
+
+def test_models_of_the_stock_python_backend(tmp_path, stock, capsys):  # noqa: F811
+    root, env = stock
+    place_backend(STOCK, "identity", tmp_path / "backends", root)
+    for name, (source, extra, _) in STOCK_MODELS.items():
+        add(tmp_path / "models", name, "python", source, extra)
+    flags = [f"--model-repository={tmp_path}/models", f"--backend-directory={tmp_path}/backends"]
+
+    log = log_of(tmp_path, [*flags, "--exit-on-error=false"], 100, env)
+
+    assert run(["explain", str(log), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    errors = {model: each["id"] for each in found if each["severity"] == "error" for model in each["models"]}
+    assert errors == {name: cause for name, (_, _, cause) in STOCK_MODELS.items() if cause}
 
 
 @pytest.mark.parametrize("service", ["http", "grpc", "metrics"])
