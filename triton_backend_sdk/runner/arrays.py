@@ -25,6 +25,17 @@ _KINDS = {
 }
 
 
+_dtypes: dict[str, np.dtype[Any]] = {}
+
+
+def dtype_of(datatype: str) -> np.dtype[Any]:
+    """Give the NumPy dtype of a wire name; remembered, as every tensor of every request asks."""
+    found = _dtypes.get(datatype)
+    if found is None:
+        found = _dtypes[datatype] = DataType.of(datatype).numpy()
+    return found
+
+
 def as_array(value: Any, datatype: DataType, cast: Cast) -> npt.NDArray[Any]:
     """Make the array of a tensor; the value's own memory is used where it fits.
 
@@ -36,7 +47,7 @@ def as_array(value: Any, datatype: DataType, cast: Cast) -> npt.NDArray[Any]:
     """
     if datatype is DataType.BYTES:
         return _texts(value)
-    target = datatype.numpy()
+    target = dtype_of(datatype.value)
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
     elif hasattr(value, "__dlpack__"):

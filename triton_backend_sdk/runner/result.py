@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triton_backend_sdk.dtypes import DataType
 from triton_backend_sdk.errors import NotFoundError
+from triton_backend_sdk.runner.arrays import dtype_of
 from triton_backend_sdk.testing.wire import decode_bytes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class OutputTensor:
             if isinstance(data, list):
                 return _texts(data).reshape(self.shape)
             return decode_bytes(bytes(data), self.shape, self.name)
-        dtype = DataType.of(self.datatype).numpy()
+        dtype = dtype_of(self.datatype)
         found = np.array(data, dtype) if isinstance(data, list) else np.frombuffer(data, dtype)
         return found.reshape(self.shape)
 
