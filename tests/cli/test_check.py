@@ -48,6 +48,7 @@ def test_what_a_person_reads(run):
         '              mend:   write name: "m", or leave name out  (--fix does it)',
         "  3:1    error   C14  max_batch_size is -1; it can be 0, for no batches, or more",
         "              Triton: \"'max_batch_size' must be non-negative value for m\"",
+        "              mend:   max_batch_size: 0, or the most that a batch may have",
         "models: 2 errors, 1 warning; held against today's Triton, with any backend",
     ]
 
@@ -72,7 +73,7 @@ def test_json(run):
         "column": 1,
         "message": "max_batch_size is -1; it can be 0, for no batches, or more",
         "server_says": "'max_batch_size' must be non-negative value for m",
-        "mend": None,
+        "mend": "max_batch_size: 0, or the most that a batch may have",
         "fix": None,
     }
 

@@ -26,7 +26,8 @@ def check_batch_inputs(self: Rule, model: ModelDirectory, context: Context) -> I
             yield self.of(model, path, said, says=said, mend="name one input as source_input")
         if type_name(each) not in ("TYPE_INT32", "TYPE_FP32"):
             said = "batch input data type must be TYPE_INT32 or TYPE_FP32"
-            yield self.of(model, (*path, "data_type"), f"{said}, not {type_name(each)}", says=said)
+            message, mend = f"{said}, not {type_name(each)}", "data_type: TYPE_INT32"
+            yield self.of(model, (*path, "data_type"), message, says=said, mend=mend)
         yield from _sources(self, model, path, each.source_input, inputs)
 
 
@@ -51,7 +52,8 @@ def check_batch_outputs(self: Rule, model: ModelDirectory, context: Context) -> 
                 fault = f"target output name '{name}' can only be specified once"
             seen.add(name)
             if fault:
-                yield self.of(model, (*path, "target_name", number), fault, says=fault)
+                mend = f"name each of {', '.join(sorted(outputs)) or 'no outputs'} once at most"
+                yield self.of(model, (*path, "target_name", number), fault, says=fault, mend=mend)
 
 
 def _kind(self: Rule, model: ModelDirectory, path: tuple[str, int], kind: str) -> Iterator[Finding]:

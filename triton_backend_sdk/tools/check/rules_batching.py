@@ -29,6 +29,7 @@ def check_batch_size(self: Rule, model: ModelDirectory, context: Context) -> Ite
             ("max_batch_size",),
             f"max_batch_size is {size}; it can be 0, for no batches, or more",
             says=f"'max_batch_size' must be non-negative value for {model.name}",
+            mend="max_batch_size: 0, or the most that a batch may have",
         )
 
 
@@ -72,6 +73,7 @@ def check_priorities(self: Rule, model: ModelDirectory, context: Context) -> Ite
                 f"priority_queue_policy is of level {level}; there are 1 to {levels}",
                 says=f"priority queue policy must have priority level in range [1, {levels}] for "
                 f"{model.name}",
+                mend=f"give it to a level of 1 to {levels}, or raise priority_levels",
             )
 
 

@@ -22,6 +22,7 @@ _UNKNOWN = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(
 _NAME = re.compile(r"""name\s*:\s*(?:"[^"\\\n]*"|'[^'\\\n]*')(?!\s*["'])""")
 _TWICE = re.compile(r'should not have multiple "(?P<field>\w+)" fields')
 # The server writes protobuf's own sentence in a line before, in its library's words.
+_WRITE_ONCE = "leave one of them out"
 _SAYS = "failed to read text proto from {}"
 
 
@@ -92,7 +93,7 @@ def check_syntax(self: Rule, model: ModelDirectory, context: Context) -> Iterato
         model=model,
         says=says,
         severity="warning" if said.startswith("has ") else None,
-        mend=_spelling(unknown["field"]) if unknown else None,
+        mend=_spelling(unknown["field"]) if unknown else _WRITE_ONCE if twice else None,
     )
 
 

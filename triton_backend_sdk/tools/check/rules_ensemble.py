@@ -13,6 +13,11 @@ from triton_backend_sdk.tools.check.rules_backend import ENSEMBLE
 C29 = declare("C29", "an ensemble with what only other models have, or without its steps")
 C30 = declare("C30", "an ensemble whose tensors or models do not meet")
 _STEP = ("ensemble_scheduling", "step")
+_MENDS = {
+    "model_name": 'model_name: "..."',
+    "input_map": 'input_map { key: "INPUT OF THE MODEL" value: "TENSOR OF THE ENSEMBLE" }',
+    "output_map": 'output_map { key: "OUTPUT OF THE MODEL" value: "TENSOR OF THE ENSEMBLE" }',
+}
 #: Fields that an ensemble cannot have, and Triton's sentence about each.
 _FOREIGN = {
     "instance_group": "instance group should not be specified for ensemble '{}'",
@@ -64,7 +69,9 @@ def _check_steps(self: Rule, model: ModelDirectory) -> Iterator[Finding]:
         for field in ("model_name", "input_map", "output_map"):
             if not getattr(step, field):
                 says = f"must specify '{field}' in step {index} of ensemble '{model.name}'"
-                yield self.of(model, (*_STEP, index), f"step {index} has no {field}", says=says)
+                yield self.of(
+                    model, (*_STEP, index), f"step {index} has no {field}", says=says, mend=_MENDS[field]
+                )
 
 
 @config_rule(C30)

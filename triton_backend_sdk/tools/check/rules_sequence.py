@@ -108,4 +108,5 @@ def check_strategy(self: Rule, model: ModelDirectory, context: Context) -> Itera
             ("sequence_batching", "direct", "minimum_slot_utilization"),
             f"minimum_slot_utilization is {utilization:g}; it can be 0 to 1",
             says=f"sequence batching minimum slot utilization must be in range (0.0, 1.0] for {model.name}",
+            mend="minimum_slot_utilization: 0.5, or leave it out",
         )

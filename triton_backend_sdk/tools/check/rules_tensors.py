@@ -18,6 +18,12 @@ C19 = declare("C19", "a reshape that does not hold what dims hold", phase="tenso
 C20 = declare("C20", "a format or shape tensor that the framework does not have", phase="tensors")
 C21 = declare("C21", "two tensors of one name", phase="request")
 C39 = declare("C39", "dims that hardly mean what they say", "warning", "ours")
+#: What is to be written where it is missing.
+_EXAMPLES = {
+    "name": 'name: "..." as the model calls it',
+    "data_type": "data_type: TYPE_FP32, or what the model takes",
+    "dims": "dims: [ ... ], without the batch; -1 for a dim that may be any",
+}
 _TENSORRT = "tensorrt_plan"
 #: Backends that fill in what is missing of a tensor.
 COMPLETING = ("onnxruntime", "openvino", "tensorflow", "tensorrt")
@@ -44,6 +50,7 @@ def check_tensor(self: Rule, model: ModelDirectory, context: Context) -> Iterato
                 (side, index),
                 f"{side} {tensor.name or index} has no {lacks}",
                 says=f"model {side}{named} must specify '{lacks}'",
+                mend=_EXAMPLES[lacks],
                 severity="warning" if may_lack else None,
             )
         if type_name(tensor).lstrip("-").isdigit():
@@ -57,6 +64,7 @@ def check_tensor(self: Rule, model: ModelDirectory, context: Context) -> Iterato
                     f"{side} '{tensor.name}': dim {dim}; it can be 1 or more, or -1 for any",
                     says=f"model {side} '{tensor.name}' dimension must be integer >= 1, or -1 to indicate a "
                     "variable-size dimension",
+                    mend="a number from 1, or -1 where it differs from request to request",
                 )
 
 
@@ -81,6 +89,7 @@ def check_reshape(self: Rule, model: ModelDirectory, context: Context) -> Iterat
                 (side, index, "reshape"),
                 f"{side} '{tensor.name}': reshape {shape} does not stand for dims {dims}: {said}",
                 says=f"model {side} '{tensor.name}' {said}",
+                mend="let shape have as many elements as dims, and a -1 for each of theirs",
             )
 
 
@@ -120,6 +129,7 @@ def check_format(self: Rule, model: ModelDirectory, context: Context) -> Iterato
                 (side, index, "format"),
                 f"input '{tensor.name}': this format is of 3 dims, not {len(tensor.dims)}",
                 says="model input NHWC/NCHW require 3 dims",
+                mend="leave format out, or write the 3 dims without the batch",
             )
         if tensor.is_shape_tensor and not tensorrt:
             yield self.of(
@@ -127,6 +137,7 @@ def check_format(self: Rule, model: ModelDirectory, context: Context) -> Iterato
                 (side, index, "is_shape_tensor"),
                 f"{side} '{tensor.name}' is a shape tensor, which only TensorRT has",
                 says="shape tensors are only supported for TensorRT platform",
+                mend="leave is_shape_tensor out",
             )
         if getattr(tensor, "is_non_linear_format_io", False):
             yield from _non_linear(self, model, (side, index, tensor), tensorrt)
@@ -143,6 +154,7 @@ def _non_linear(
             path,
             f"{side} '{tensor.name}' has a non-linear format, which only TensorRT has",
             says="Non-linear IO format is only supported for the TensorRT platform",
+            mend="leave is_non_linear_format_io out",
         )
     elif len(tensor.dims) != 3:
         yield self.of(
