@@ -72,6 +72,12 @@ def plain(text: str, folder: Path) -> str:
     return text.replace(binary, "tritonserver").replace(find_server().version or "?", "VERSION")
 
 
+def in_order(text: str) -> str:
+    """Sort the findings: the server loads models in any order."""
+    *findings, led_to = (re.sub(r"^\d+", "N", part) for part in text.rstrip().split("\n\n"))
+    return "\n\n".join([*sorted(findings), "\n".join(sorted(led_to.splitlines(), reverse=True))]) + "\n"
+
+
 def too_deep(folder: Path) -> Flags:
     model = folder / "repository" / "resnet"
     (model / "1").mkdir(parents=True)
@@ -203,7 +209,8 @@ def test_what_the_server_says(tmp_path, scene: Callable[[Path], Flags], found, g
     assert run(["explain", str(log)]) == 1
     said = capsys.readouterr().out
     if find_server().version == GOLDENS_OF:  # another one has other words
-        golden(f"explain/server/{scene.__name__}.txt", plain(said, tmp_path))
+        text = plain(said, tmp_path)
+        golden(f"explain/server/{scene.__name__}.txt", in_order(text) if scene is sdk_backends else text)
 
     assert run(["explain", str(log), "--json"]) == 1
     findings = json.loads(capsys.readouterr().out)["findings"]
