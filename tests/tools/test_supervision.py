@@ -238,6 +238,20 @@ def test_threads_that_wait_for_one_server_start_it_once(empty, monkeypatch):
     assert server.stop() == 0
 
 
+def test_a_server_that_was_stopped_is_not_started_again_by_who_waits_for_it(empty, monkeypatch):
+    server = TritonServer(empty)
+    with listener() as port:
+        lose_the_first(monkeypatch, "http", port)
+        server.start()
+        while server.returncode is None:
+            time.sleep(0.01)
+        pid = server.pid
+        server.stop()
+        with pytest.raises(HandledError, match="already in use"):
+            server.wait_ready()
+    assert server.pid == pid
+
+
 def test_threads_that_start_one_server_start_one(empty):
     server = TritonServer(empty)
     said = []

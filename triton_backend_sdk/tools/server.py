@@ -84,7 +84,7 @@ class TritonServer:
         self._starting = threading.Lock()
         #: What of the log file is of servers before this one, in bytes.
         self._logged = 0
-        self._stopped = False
+        self._stopped = self._wanted = False
 
     def _defaults(self) -> dict[str, Any]:
         given: dict[str, Any] = {f"{service}_address": LOOPBACK for service in SERVICES}
@@ -152,6 +152,7 @@ class TritonServer:
             (UnsupportedFlagError); nothing was started. Or it runs already.
         """
         with self._starting:
+            self._wanted = True
             if self._process is not None:
                 if self._process.poll() is None:
                     raise HandledError("this tritonserver runs already", "stop it first, or make another one")
@@ -205,8 +206,7 @@ class TritonServer:
         :raises HandledError: the server has ended; says how.
         """
         rows = self._ask(self.endpoint.index)
-        failures = server_log.model_failures(self.log_lines())
-        return statuses(rows, failures, self.options.load_model or ())
+        return statuses(rows, server_log.model_failures(self.log_lines()), self.options.load_model or ())
 
     def request(self, path: str, *, method: str = "GET", body: Any = None, timeout: float = 10.0) -> Any:
         """Send a request to the HTTP endpoint and give the JSON of its answer.
@@ -224,10 +224,8 @@ class TritonServer:
             raise self.ended()
         try:
             return question()
-        except urllib.error.HTTPError:
-            raise
         except (OSError, http.client.HTTPException) as error:
-            if process.wait(_END_LIMIT_S) is None:
+            if isinstance(error, urllib.error.HTTPError) or process.wait(_END_LIMIT_S) is None:
                 raise
             raise self.ended() from error
 
@@ -239,13 +237,18 @@ class TritonServer:
         if timeout is None:
             limit = self.options.exit_timeout_secs
             timeout = (30.0 if limit is None else limit) + 5
-        self._stopped = self._stopped or self.returncode is None
-        return self._running().stop(timeout)
+        return self._dismissed().stop(timeout)
 
     def kill(self) -> int:
         """End the server at once, requests in flight included."""
-        self._stopped = self._stopped or self.returncode is None
-        return self._running().kill()
+        return self._dismissed().kill()
+
+    def _dismissed(self) -> BoundProcess:
+        with self._starting:  # a thread that waits for it may be about to start it again
+            process = self._running()
+            self._wanted = False
+            self._stopped = self._stopped or process.poll() is None
+            return process
 
     def ended(self) -> HandledError:
         """Make the error that says how a server ended."""
@@ -291,8 +294,7 @@ class TritonServer:
             status, lines = self._running().poll(), self.log_lines()
             if status is None:
                 return  # another thread has started it again
-            lost = None if self._stopped else self._ports.lost(lines)
-            if lost is None:
+            if not self._wanted or (lost := self._ports.lost(lines)) is None:
                 raise start_error(lines, status)
             self._ports.choose_again(lost)
             self._launch()
