@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib
 import json
 import urllib.error
 import urllib.request
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from triton_backend_sdk.tools.client_parts import channel_options
+from triton_backend_sdk.tools import client_parts
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.options import ServerOptions
 
@@ -125,15 +124,15 @@ class GrpcEndpoint:
 
     def __init__(self, url: str, restricted: Restricted | None = None) -> None:
         try:
-            grpc = importlib.import_module("tritonclient.grpc")  # optional, and slow to import
-            utils = importlib.import_module("tritonclient.utils")
-        except ImportError as error:
+            grpc = client_parts.load("tritonclient.grpc")
+            utils = client_parts.load("tritonclient.utils")
+        except HandledError as error:
             raise HandledError(
-                "a server without HTTP is asked over gRPC, which needs tritonclient",
-                "pip install 'triton-backend-sdk[client]', or leave HTTP on",
+                f"a server without HTTP is asked over gRPC, but {error.message}",
+                f"{error.next_step}, or leave HTTP on",
             ) from error
         self._error: type[Any] = utils.InferenceServerException
-        self._client = grpc.InferenceServerClient(url, channel_args=channel_options(url))
+        self._client = grpc.InferenceServerClient(url, channel_args=client_parts.channel_options(url))
         keys = {name: (f"{_GRPC_PREFIX}{key}", value) for name, (key, value) in (restricted or {}).items()}
         self._health, self._repository = (_headers(keys, api) for _, api in (_HEALTH, _REPOSITORY))
 
@@ -199,4 +198,4 @@ def get_text(url: str, timeout: float = 5.0) -> str:
     :raises urllib.error.URLError: no answer, or (as HTTPError) a status other than 2xx.
     """
     with _OPENER.open(url, timeout=timeout) as response:
-        return str(response.read().decode())
+        return str(response.read().decode("utf-8", "surrogateescape"))  # names, as in the index

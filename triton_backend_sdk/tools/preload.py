@@ -10,19 +10,16 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from triton_backend_sdk.tools.check.libraries import unresolved
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
 from triton_backend_sdk.tools.process import output_of
 from triton_backend_sdk.tools.server_errors import next_step, status_text
 from triton_backend_sdk.tools.server_options.probe import HELP_LIMIT_S
 
-_MISSING = re.compile(r"^\s*(\S+) => not found", re.MULTILINE)
-_LDD_LIMIT_S = 60
 #: Package to the folder in it that holds the framework's libraries.
 _WHEELS = {"torch": "lib", "tensorflow": ".", "onnxruntime": "capi", "tensorrt_libs": "."}
 #: Folder to framework: what an image has.
@@ -104,20 +101,9 @@ def _needed_folders(
 
 
 def _unresolved(library: Path, folders: Sequence[Path], env: Mapping[str, str]) -> list[str]:
-    ldd = shutil.which("ldd")
-    if ldd is None:
-        return []
     search = [*map(str, folders), *filter(None, [env.get("LD_LIBRARY_PATH")])]
     clean = {name: value for name, value in env.items() if name != "LD_PRELOAD"}
-    done = subprocess.run(
-        [ldd, library],
-        env=clean | ({"LD_LIBRARY_PATH": ":".join(search)} if search else {}),
-        capture_output=True,
-        text=True,
-        timeout=_LDD_LIMIT_S,
-        check=False,
-    )
-    return list(dict.fromkeys(_MISSING.findall(done.stdout)))
+    return unresolved(library, clean | ({"LD_LIBRARY_PATH": ":".join(search)} if search else {}))
 
 
 def _framework_folders(server: ServerInstallation) -> Iterator[Path]:

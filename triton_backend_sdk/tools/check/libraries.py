@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 #: A library, or a version of one that is there.
@@ -21,11 +22,15 @@ _SYSTEM: tuple[str | Path, ...] = (
 )
 
 
-def unresolved(file: Path) -> list[str]:
-    """Give the libraries, and versions of libraries, that a file needs and the loader does not find."""
+def unresolved(file: Path, env: Mapping[str, str] | None = None) -> list[str]:
+    """Give the libraries, and versions of libraries, that a file needs and the loader does not find.
+
+    :param env: the loader's environment; this process's, where it is None.
+    """
     try:
         done = subprocess.run(
             ["ldd", file],  # noqa: S607  wherever the system has it
+            env=env,
             capture_output=True,
             text=True,
             timeout=_LIMIT_S,
