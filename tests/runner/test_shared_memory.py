@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from triton_backend_sdk.errors import InvalidArgError, UnavailableError
-from triton_backend_sdk.runner import Runner, regions
+from triton_backend_sdk.runner import Runner, regions, shared_memory
 from triton_backend_sdk.runner.regions import Pool, Region
 
 LARGE = np.arange(1 << 16, dtype=np.float32)
@@ -101,6 +101,29 @@ def test_errors_give_the_regions_back(shared, remote):
     assert len(names(remote)) == 1
 
 
+@pytest.mark.parametrize("what", ["compression", "room"])
+def test_a_request_that_cannot_be_sent_gives_its_region_back(shared, remote, monkeypatch, what):
+    shared.flat.run(LARGE)  # the next one wants a region for its output, too
+    if what == "compression":
+        with pytest.raises(ValueError, match="compression 'zip' does not exist"):
+            shared.flat.run(LARGE, compression="zip")
+        assert len(names(remote)) == 2
+    else:
+        with monkeypatch.context() as short:
+            short.setattr(regions.os, "posix_fallocate", full)
+            with pytest.raises(UnavailableError, match="no room"):
+                shared.flat.run(LARGE)
+    shared.flat.run(LARGE)
+    assert len(names(remote)) == 2
+
+
+def test_kinds_of_requests_without_an_end_are_forgotten(shared, monkeypatch):
+    monkeypatch.setattr(shared_memory, "_MOST_KINDS", 3)
+    for size in range(20):
+        assert shared.flat.run(np.zeros(size + 1, np.float32))["OUT"].size == size + 1
+    assert len(shared._core.backing.transport().learnt) <= 3
+
+
 def test_a_region_that_the_server_may_still_use_is_not_used_again(shared, remote):
     with pytest.raises(TimeoutError):
         shared.flat.run(LARGE, parameters={"sleep": 0.5}, client_timeout=0.1)
@@ -128,10 +151,11 @@ def test_a_restart_registers_anew(repository, backends):
     assert files() == []
 
 
-def test_no_room(monkeypatch):
-    def full(descriptor, offset, size):
-        raise OSError(28, "No space left on device")
+def full(descriptor, offset, size):
+    raise OSError(28, "No space left on device")
 
+
+def test_no_room(monkeypatch):
     monkeypatch.setattr(regions.os, "posix_fallocate", full)
     with pytest.raises(
         UnavailableError, match=r"/dev/shm has no room for 1024 KiB more, \d+ MiB are free.*--shm-size"

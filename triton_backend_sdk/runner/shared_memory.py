@@ -28,6 +28,10 @@ from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Trans
 _LEAST = 1 << 15
 #: For the server to map a region, or to forget it.
 _TELL_LIMIT_S = 10.0
+#: After these the server has, or has had, nothing to do with a request; but for some, see failed().
+_ENDS = (TritonError, ValueError)
+#: Kinds of requests of which the outputs' sizes are remembered.
+_MOST_KINDS = 4096
 _TOO_SMALL = re.compile(r"shared memory size specified with the request for output")
 
 #: Tensor name -> bytes.
@@ -73,14 +77,14 @@ class SharedMemoryTransport(Transport):
         loan = _Loan(self, request)
         try:
             return loan.result(self._inner.infer(loan.request))
-        except TritonError as error:
+        except _ENDS as error:
             again = loan.failed(error)
             if again is None:
                 raise
         loan = _Loan(self, again)
         try:
             return loan.result(self._inner.infer(loan.request))
-        except TritonError as error:
+        except _ENDS as error:
             loan.failed(error)
             raise
 
@@ -89,14 +93,14 @@ class SharedMemoryTransport(Transport):
         loan = _Loan(self, request)
         try:
             return loan.result(await self._inner.ainfer(loan.request))
-        except TritonError as error:
+        except _ENDS as error:
             again = loan.failed(error)
             if again is None:
                 raise
         loan = _Loan(self, again)
         try:
             return loan.result(await self._inner.ainfer(loan.request))
-        except TritonError as error:
+        except _ENDS as error:
             loan.failed(error)
             raise
 
@@ -153,9 +157,13 @@ class _Loan:
         self._outputs: Region | None = None
         self._places: dict[str, tuple[int, int]] = {}
         inputs = self._place_inputs(request.inputs)
-        self.request = dataclasses.replace(
-            request, inputs=inputs, outputs=self._place_outputs(request.outputs)
-        )
+        try:
+            outputs = self._place_outputs(request.outputs)
+        except BaseException:  # there may be no room
+            if self._inputs is not None:
+                self._pool.give_back(self._inputs)
+            raise
+        self.request = dataclasses.replace(request, inputs=inputs, outputs=outputs)
 
     def result(self, result: Result) -> Result:
         """Put arrays into a result for the outputs that are in shared memory, and learn sizes."""
@@ -165,12 +173,12 @@ class _Loan:
             large = {
                 name: size for name, size in map(_name_and_size, result.tensors.values()) if size >= _LEAST
             }
-            self._learnt[self._kind] = _Learnt(tuple(result.tensors), large)
+            self._learn(_Learnt(tuple(result.tensors), large))
         if self._outputs is not None:
             self._fill(result, self._outputs)
         return result
 
-    def failed(self, error: TritonError) -> InferRequest | None:
+    def failed(self, error: Exception) -> InferRequest | None:
         """Take regions back, and say whether the request can be sent again, and how."""
         sure = not isinstance(error, (CancelledError, ServerLostError, ServerEndedError))
         if sure:  # else the server may still use them: they are left alone until the end
@@ -179,8 +187,13 @@ class _Loan:
                     self._pool.give_back(region)
         if self._outputs is None or not _TOO_SMALL.search(str(error)):
             return None
-        self._learnt[self._kind] = None
+        self._learn(None)
         return self._given
+
+    def _learn(self, what: _Learnt | None) -> None:
+        if len(self._learnt) >= _MOST_KINDS:  # shapes without an end: begin anew
+            self._learnt.clear()
+        self._learnt[self._kind] = what
 
     def _fill(self, result: Result, region: Region) -> None:
         used = {name: place for name, place in self._places.items() if name in result.tensors}
