@@ -62,8 +62,11 @@ def test_e5_01_a_repository_or_a_url():
     for given in ({}, {"model_repository": "models", "url": "grpc://127.0.0.1:1"}):
         with pytest.raises(ValueError, match="either a model repository, or the url"):
             Runner(**given)
-    with pytest.raises(ValueError, match="runs already"):
-        Runner(url="grpc://127.0.0.1:1", log_verbose=1)
+    for given in ({"log_verbose": 1}, {"env": {"A": "1"}}, {"restart": Restart()}, {"in_process": True}):
+        with pytest.raises(ValueError, match=r"the server at grpc://127\.0\.0\.1:1 runs already"):
+            Runner(url="grpc://127.0.0.1:1", **given)
+    with pytest.raises(ValueError, match="metrics_url goes with url"):
+        Runner("models", metrics_url="http://127.0.0.1:8002/metrics")
 
 
 def test_e5_01_nobody_at_the_url():
@@ -74,6 +77,7 @@ def test_e5_01_nobody_at_the_url():
         with pytest.raises(ServerLostError, match="refused"):
             runner.flat.run(ROW)
         assert time.monotonic() - began < 10
+        assert "models" in dir(runner)  # what a shell completes
         runner.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import select
 import socket
@@ -250,6 +251,19 @@ def test_an_idle_connection_that_the_server_closed_is_not_used():
         thread.join()
         connections.close()
     assert len(asked) == 2
+
+
+def test_a_connection_that_the_system_gives_up_is_a_lost_server(monkeypatch):
+    def connect(*given, **more):
+        raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    connections = Connections("127.0.0.1:1")
+    with (
+        pytest.raises(ServerLostError, match=r"no answer from 127\.0\.0\.1:1: Connection timed out"),
+        connections.request("GET", "v2", {}, [], None, Exchange()),
+    ):
+        pass
 
 
 def test_importing_it_is_cheap():

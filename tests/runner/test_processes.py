@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import pickle
 import signal
@@ -15,6 +16,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.runner.conftest import wait_for
 from triton_backend_sdk.errors import CancelledError, InvalidArgError, TritonError, UnavailableError
 from triton_backend_sdk.runner import Restart, Runner, ServerEndedError, StartError
 
@@ -116,6 +118,19 @@ def test_a_crash_reaches_all_threads_and_streams(repository, backends, options):
         assert all("Signal (11) received." in error.lines for error in errors)
         assert len({id(error) for error in errors}) == 6  # each has its own traceback
         assert runner.flat.run(LARGE)["OUT"].size == LARGE.size
+
+
+def test_a_kernel_that_does_not_tell_of_ends(repository, backends, monkeypatch):
+    def refuse(pid):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with Runner(repository, backend_directory=backends) as runner:
+        os.kill(runner.server.pid, signal.SIGKILL)
+        wait_for(lambda: runner.restarts == 1, seconds=60)
+        server = runner.server
+        assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
+    assert server.returncode == 0
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])

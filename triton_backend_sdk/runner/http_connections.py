@@ -90,7 +90,7 @@ class Connections:
             connection.close()
             if exchange.cancelled and isinstance(error, (OSError, http.client.HTTPException, ValueError)):
                 raise Cancelled from error
-            if isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError) and timeout is not None:  # else it is the system's
                 raise TimeoutError(f"no answer from {self.address} within {timeout:g} s") from None
             if isinstance(error, (OSError, http.client.HTTPException)):
                 raise ServerLostError(f"no answer from {self.address}: {_words(error)}") from error

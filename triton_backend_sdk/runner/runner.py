@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import (
     AsyncIterable,
@@ -96,13 +97,23 @@ class Runner(ClientMethods):
         self._supervised: Supervised | None = None
         backing: Backing
         if model_repository is None:
-            if in_process or options or cli_args or triton_options or fields:
-                given = "in_process" if in_process else "options of tritonserver"
-                raise ValueError(f"{given}: the server at {url} runs already")
+            given: dict[str, Any] = {
+                "in_process": in_process,
+                "server": server,
+                "env": env,
+                "on_line": on_line,
+            }
+            given |= {"restart": restart, "options": options or cli_args or triton_options or fields}
+            if wrong := [name for name, value in given.items() if value]:
+                raise ValueError(f"{wrong[0]}: the server at {url} runs already")
             chosen, address = settings.choose_protocol(protocol, url)
             secure = str(url).strip().lower().startswith(("grpcs://", "https://"))
             backing = Attached(chosen, address, secure=secure, metrics_url=metrics_url, wrap=wrap)
         else:
+            if metrics_url is not None:
+                raise ValueError(
+                    "metrics_url goes with url: a server that is started tells where its metrics are"
+                )
             roots = settings.repositories(model_repository)
             given_options = settings.server_options(options, cli_args, triton_options, fields)
             plan = starting.Plan(roots, given_options, server, metrics, shared_memory, env, on_line)
@@ -136,7 +147,8 @@ class Runner(ClientMethods):
     def __dir__(self) -> Iterable[str]:
         found = set(super().__dir__())
         if self._core.backing.ready:
-            found |= {name for name in self.models() if name.isidentifier()}
+            with contextlib.suppress(Exception):  # a server that is away is none of dir()'s
+                found |= {name for name in self.models() if name.isidentifier()}
         return sorted(found)
 
     def models(self) -> list[str]:

@@ -6,11 +6,9 @@ the exit status and the last lines of the log are known a moment after the conne
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
 import select
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -23,9 +21,12 @@ from triton_backend_sdk.runner.transport import Transport
 from triton_backend_sdk.tools.endpoints import get_text
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server_errors import status_text
 
 #: Between a broken connection and the end of the process behind it.
 _END_LIMIT_S = 3.0
+#: Between two looks at a server whose end the kernel does not tell.
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -215,18 +216,23 @@ class Supervised(Backing):
 
     def _wait_for_end(self, server: TritonServer) -> bool:
         """Wait for the server's end, or for close(), which gives False."""
-        with contextlib.suppress(ProcessLookupError):
+        try:
             end = os.pidfd_open(server.pid)
-            try:
-                if self._wake[0] in _readable(None, end, self._wake[0]):
+        except ProcessLookupError:
+            return True
+        except OSError:  # too many open files, or a kernel without it
+            while server.returncode is None:
+                if _readable(_LOOK_S, self._wake[0]):
                     return False
-            finally:
-                os.close(end)
-        return True
+            return True
+        try:
+            return self._wake[0] not in _readable(None, end, self._wake[0])
+        finally:
+            os.close(end)
 
     def _note_end(self, server: TritonServer, transport: Transport) -> None:
         status = server.kill()  # what is left of its process group too
-        how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+        how = status_text(status)
         ended = ServerEndedError(f"tritonserver ended by itself ({how})", status, server.log_lines()[-50:])
         with self._changed:
             transport.ended, self._transport = ended, None

@@ -7,6 +7,7 @@ its own, so that they need no loop but the one that awaits them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
 import threading
@@ -196,7 +197,7 @@ class GrpcTransport(Transport):
                 done.set_result(None)
 
         def finished(_: Any) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(settle)
 
         try:
