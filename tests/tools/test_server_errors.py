@@ -21,6 +21,15 @@ def test_a_traceback_shows_why_and_what_to_do():
     assert "--exit-on-error=false" in text
 
 
+def test_models_of_the_python_backend_without_its_stub_are_told_what_runs_them():
+    text = (
+        "failed to load 'a' version 1: Not found: triton_python_backend_stub is not found. Searched paths: /b"
+    )
+    error = start_error([f'E1 model_lifecycle.cc:1] "{text}"', LOG[1]], 1)
+    assert "tbsdk serve --compat REPOSITORY" in error.next_step
+    assert "tbsdk build --compat --name python -o backends" in error.next_step
+
+
 @pytest.mark.parametrize(
     "error",
     [

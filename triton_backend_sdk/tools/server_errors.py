@@ -15,6 +15,7 @@ _REASON = re.compile(r"^(?:.*?: )?(?P<code>[A-Z][A-Za-z ]+) - (?P<text>.*)$", re
 _LOAD = re.compile(r"^failed to load '(?P<name>.+?)' version (?P<version>-?\d+): (?P<reason>.*)$", re.DOTALL)
 #: What is said of a repository in a cloud; of a folder it is found out before a start.
 _BUCKET = re.compile(r"filesystem client|repository path is not a valid directory")
+_NO_STUB = "triton_python_backend_stub is not found"
 _POLL = re.compile(
     r"^(?:Poll failed for model directory|failed to poll model) '(?P<name>.+?)': (?P<reason>.*)$", re.DOTALL
 )
@@ -68,7 +69,13 @@ def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
     if _BUCKET.search(reason):
         step = "tbsdk check s3://... reads the bucket with the same credentials, and says more"
     if failures:
-        step = "mend the model; --exit-on-error=false lets the server live with the others"
+        step = "mend the model (see tbsdk check); --exit-on-error=false lets the server live with the others"
+    if any(_NO_STUB in each for each in failures):
+        step = (
+            "this server lacks the stub of Triton's Python backend: tbsdk serve --compat REPOSITORY runs its "
+            "models without it; elsewhere tbsdk build --compat --name python -o backends, and "
+            "--backend-directory=backends"
+        )
     message = f"tritonserver did not start: {reason}"
     return StartError(message, step, returncode=returncode, log=lines, told=failures)
 
