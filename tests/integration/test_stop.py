@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
 
 from tests.runtime.conftest import write_model, write_project
 from triton_backend_sdk.tools.build import build_backend
-from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server import ServerOptions, TritonServer
 
 #: Calls, streams, metrics, a batcher, coroutines and threads of its own, at the moment of the stop and after it.
 SOURCE = """
@@ -150,3 +152,18 @@ def test_a_server_that_is_stopped_in_full_swing_ends_well(folders, run):
     assert "which is logged" in log
     assert log.index("BACKEND ENDS") < log.index("EXIT FUNCTIONS")
     assert not re.search(r"Signal \((?!15)|Segmentation|terminate called", log), log[-3000:]
+
+
+def test_a_reload_that_failed_does_not_hold_up_the_stop(folders, tmp_path):
+    """Triton waits until its exit timeout for a model that is not there."""
+    shutil.copytree(folders / "models" / "leaf", tmp_path / "models" / "leaf")
+    options = ServerOptions(model_control_mode="explicit", load_model=["*"], exit_timeout_secs=300)
+    with TritonServer(tmp_path / "models", options, backend_directory=folders / "backends") as server:
+        config = tmp_path / "models" / "leaf" / "config.pbtxt"
+        config.write_text(config.read_text().replace("output { ", 'output { label_filename: "none.txt" '))
+        with pytest.raises(urllib.error.HTTPError):
+            server.request("/v2/repository/models/leaf/load", method="POST", body={})
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 100
+        assert "successfully unloaded 'leaf' version 1" in server.log_text()

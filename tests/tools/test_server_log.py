@@ -1,6 +1,12 @@
 import pytest
 
-from triton_backend_sdk.tools.server_log import model_failures, port_in_use, start_error, text_of
+from triton_backend_sdk.tools.server_log import (
+    model_failures,
+    port_in_use,
+    start_error,
+    text_of,
+    waits_in_vain,
+)
 
 PREFIX = "E1120 19:32:51.259091 5064 model_lifecycle.cc:642] "
 USAGE = ["Usage: tritonserver [options]", "  --help", "\tPrint usage", ""]
@@ -29,6 +35,29 @@ def test_model_failures_are_given_once_and_in_order():
     ]
     lines = [PREFIX + f'"{text}"' for text in (*failures, "failed to load 'a'", failures[1])]
     assert model_failures(lines) == failures
+
+
+LOADED = ["loading: m:1", "successfully loaded 'm'"]
+FAILED = ["loading: m:1", "failed to load 'm' version 1: Internal: no", "failed to load 'm'"]
+GONE = "successfully unloaded 'm' version 1"
+LIVE = "Timeout {}: Found {} live models and 0 in-flight non-inference requests"
+
+
+@pytest.mark.parametrize(
+    ("texts", "vain"),
+    [
+        ([*LOADED, *FAILED, LIVE.format(30, 2), GONE, LIVE.format(29, 1)], True),
+        ([*LOADED, *FAILED, LIVE.format(30, 2), GONE], False),  # not counted again yet
+        ([*LOADED, *FAILED, LIVE.format(30, 2), LIVE.format(29, 2)], False),  # a model that ends slowly
+        ([*LOADED, *FAILED, "loading: n:1", LIVE.format(30, 3), GONE, LIVE.format(29, 2)], False),
+        ([*LOADED, LIVE.format(30, 1), GONE, LIVE.format(29, 1)], False),  # counted a moment before it went
+        ([*FAILED, LIVE.format(30, 0)], False),
+        ([*LOADED, *FAILED, LIVE.format(30, 2).replace(" 0 in", " 1 in"), GONE], False),
+        ([], False),
+    ],
+)
+def test_a_stop_waits_in_vain_for_reloads_that_failed_alone(texts, vain):
+    assert waits_in_vain([f'{PREFIX}"{text}"' for text in texts]) == vain
 
 
 def test_port_in_use():

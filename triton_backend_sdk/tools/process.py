@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -32,6 +33,8 @@ if os.getppid() == int(sys.argv[1]):
 os._exit(126)
 """
 
+#: Seconds between two looks at a process that shall end.
+_LOOK_S = 0.2
 LineCallback = Callable[[str], None]
 
 
@@ -57,6 +60,7 @@ class BoundProcess:
     ) -> None:
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=keep)
+        self._keep = keep
         started: Future[subprocess.Popen[bytes]] = Future()
         env = {**(os.environ if env is None else env)}
         self._thread = threading.Thread(
@@ -124,11 +128,17 @@ class BoundProcess:
             self._process.wait(timeout)
         return self.poll()
 
-    def stop(self, timeout: float) -> int:
-        """SIGTERM, then SIGKILL after ``timeout`` seconds; also what is left of its process group."""
+    def stop(self, timeout: float, in_vain: Callable[[list[str]], bool] = lambda lines: False) -> int:
+        """SIGTERM, then SIGKILL after ``timeout`` seconds; also what is left of its process group.
+
+        ``in_vain`` is asked now and then, with all of the output, whether waiting on makes no sense.
+        """
         self._process.terminate()  # nothing where it has ended
+        end = time.monotonic() + timeout
         try:
-            self.wait(timeout)
+            while self.wait(min(_LOOK_S, max(0, end - time.monotonic()))) is None and time.monotonic() < end:
+                if len(lines := self.lines()) < self._keep and in_vain(lines):
+                    break
         finally:  # Ctrl-C means: do not wait
             status = self.kill()
         return status

@@ -237,7 +237,7 @@ class TritonServer:
         if timeout is None:
             limit = self.options.exit_timeout_secs
             timeout = (30.0 if limit is None else limit) + 5
-        return self._dismissed().stop(timeout)
+        return self._dismissed().stop(timeout, server_log.waits_in_vain)
 
     def kill(self) -> int:
         """End the server at once, requests in flight included."""

@@ -1,9 +1,10 @@
-"""What tritonserver's log says about a start that failed."""
+"""What tritonserver's log says about a start that failed, and about a stop that takes long."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,11 @@ _MODEL = re.compile(
 )
 _SERVICE = re.compile(r"^failed to start .+ service: ")
 _PORT = re.compile(r"Socket '[^']*:(\d+)' already in use")
+_LOADING = re.compile(r"^loading: (?P<model>.+):(?P<version>-?\d+)$")
+_GONE = re.compile(
+    r"^(?:failed to load|successfully unloaded) '(?P<model>.+?)' version (?P<version>-?\d+)(?::|$)", re.DOTALL
+)
+_WAITING = re.compile(r"^Timeout \d+: Found (?P<live>\d+) live models and 0 in-flight ")
 _USAGE = "Usage: tritonserver [options]"
 #: What of a log file is looked at, in bytes.
 _TAIL = 1 << 20
@@ -51,6 +57,24 @@ def text_of(line: str) -> str:
 def model_failures(lines: Iterable[str]) -> list[str]:
     """Give the sentences about models that failed: ``failed to load 'M' version N: ...``, one per failure."""
     return list(dict.fromkeys(text for text in map(text_of, lines) if _MODEL.match(text)))
+
+
+def waits_in_vain(lines: Iterable[str]) -> bool:
+    """Tell whether a server that stops has nothing left to wait for; ``lines`` are all that it has logged.
+
+    Triton never forgets the reload of a model that failed: it waits for it until its exit timeout.
+    """
+    loaded: Counter[tuple[str, str]] = Counter()
+    failed, in_vain = 0, False
+    for text in map(text_of, lines):
+        if match := _LOADING.match(text):
+            loaded[match["model"], match["version"]] += 1
+        elif match := _GONE.match(text):
+            loaded[match["model"], match["version"]] -= 1
+            failed += text.startswith("failed")
+        elif match := _WAITING.match(text):
+            in_vain = 0 < int(match["live"]) <= failed and not any(loaded.values())
+    return in_vain
 
 
 def port_in_use(lines: Iterable[str]) -> int | None:
