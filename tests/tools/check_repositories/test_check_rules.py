@@ -208,6 +208,35 @@ def test_a_misspelt_field(tmp_path):
     assert finding.mend == "did you mean max_batch_size?"
 
 
+@pytest.mark.parametrize(
+    ("config", "mend"),
+    [
+        (
+            'backend: "b" input { name: "IN" data_type: TYPE_DOUBLE dims: 4 }',
+            "one of TYPE_BOOL, TYPE_UINT8, ",
+        ),
+        ('backend: "b" instance_group { kind: KIND_TPU }', "one of KIND_AUTO, "),
+        ('backend: "b" input { name: "IN" data_type: TYPE_FP32 dims: [ 4 }', "a , or ] is missing before it"),
+    ],
+)
+def test_what_may_stand_there(tmp_path, config, mend):
+    finding = only(write(tmp_path, config))
+    assert finding.rule == "C04"
+    assert finding.mend.startswith(mend)
+
+
+def test_a_misspelt_member(tmp_path):
+    maps = 'input_map { key: "IN" value: "A" } output_map { key: "OUT" value: "B" }'
+    step = f'step {{ model_name: "modle" model_version: -1 {maps} }}'
+    tensors = "".join(
+        f'{side} {{ name: "{name}" data_type: TYPE_FP32 dims: 4 }}'
+        for side, name in (("input", "A"), ("output", "B"), ("output", "C"))
+    )
+    Case("all", (), f'platform: "ensemble" {tensors} ensemble_scheduling {{ {step} }}').write(tmp_path)
+    mends = [each.mend for each in check(write(tmp_path)) if each.rule == "C30"]
+    assert mends == ['output_map { key: "OUTPUT OF THE MODEL" value: "C" } in a step', 'model_name: "model"?']
+
+
 def test_a_field_that_the_server_does_not_have(tmp_path, monkeypatch):
     known = {
         "inference.ModelConfig": {"backend", "input", "output"},

@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from triton_backend_sdk.tools.check.completed import COMPLETED
 from triton_backend_sdk.tools.check.finding import Finding, Fix
@@ -22,6 +23,8 @@ _UNKNOWN = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(
 _NAME = re.compile(r"""name\s*:\s*(?:"[^"\\\n]*"|'[^'\\\n]*')(?!\s*["'])""")
 _TWICE = re.compile(r'should not have multiple "(?P<field>\w+)" fields')
 # The server writes protobuf's own sentence in a line before, in its library's words.
+_NO_VALUE = re.compile(r'Enum type "inference\.(?P<enum>[\w.]+)" has no value named')
+_EXPECTED = {'Expected ",".': "a , or ] is missing before it", 'Expected "}".': "a } is missing before it"}
 _WRITE_ONCE = "leave one of them out"
 _SAYS = "failed to read text proto from {}"
 
@@ -93,7 +96,7 @@ def check_syntax(self: Rule, model: ModelDirectory, context: Context) -> Iterato
         model=model,
         says=says,
         severity="warning" if said.startswith("has ") else None,
-        mend=_spelling(unknown["field"]) if unknown else _WRITE_ONCE if twice else None,
+        mend=_spelling(unknown["field"]) if unknown else _WRITE_ONCE if twice else _writing(said),
     )
 
 
@@ -127,6 +130,18 @@ def _spelling(name: str) -> str | None:
     }
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]}?" if close else None
+
+
+def _writing(said: str) -> str | None:
+    from tritonclient.grpc import model_config_pb2  # noqa: PLC0415  only for this message
+
+    if match := _NO_VALUE.match(said):
+        found: Any = model_config_pb2
+        for name in match["enum"].split("."):
+            found = getattr(found, name)
+        names = [name for name in found.DESCRIPTOR.values_by_name if not name.endswith("_INVALID")]
+        return f"one of {', '.join(names)}"
+    return _EXPECTED.get(said)
 
 
 @config_rule(C05)

@@ -116,7 +116,8 @@ def _check_flow(self: Rule, model: ModelDirectory) -> Iterator[Finding]:
             if tensor not in read | written:
                 says = f"ensemble {side} '{tensor}' for ensemble {name}"
                 said = f"no step {'reads' if side == 'input' else 'writes'} {side} '{tensor}' of the ensemble"
-                yield self.of(model, (side, index), said, says=says)
+                mend = f'{side}_map {{ key: "{side.upper()} OF THE MODEL" value: "{tensor}" }} in a step'
+                yield self.of(model, (side, index), said, says=says, mend=mend)
     unwritten = {tensor for tensor in outputs if tensor in read | written and tensor not in ready}
     for index, tensor in enumerate(outputs):
         if tensor in unwritten:

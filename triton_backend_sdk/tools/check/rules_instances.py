@@ -42,7 +42,8 @@ def _group_faults(group: Any, gpus: int) -> Iterator[tuple[str, str, str]]:
     if kind == "KIND_AUTO":
         kind = "KIND_CPU" if not gpus or strange else "KIND_GPU"
     if kind == "KIND_GPU" and not group.gpus and not gpus:
-        yield "kind", "has kind KIND_GPU but no GPUs are available", "kind: KIND_CPU, or leave it out"
+        mend = "kind: KIND_CPU, or leave it out; tbsdk check --gpus 1 where the server has one"
+        yield "kind", "has kind KIND_GPU but no GPUs are available", mend
     if kind == "KIND_GPU" and strange:
         there = f"0 to {gpus - 1}" if gpus else "none"
         yield (

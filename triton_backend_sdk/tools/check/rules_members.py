@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,7 +59,9 @@ def check_members(self: Rule, model: ModelDirectory, context: Context) -> Iterat
             several = len(context.by_name.get(step.model_name, ()))
             message = f"there {'are several models' if several else 'is no model'} '{step.model_name}'"
             says = f"ensemble {model.name} contains models that are not available or ambiguous: "
-            yield self.of(model, (*path, "model_name"), message, says=says)
+            close = [] if several else difflib.get_close_matches(step.model_name, context.by_name, n=1)
+            mend = f'model_name: "{close[0]}"?' if close else None
+            yield self.of(model, (*path, "model_name"), message, says=says, mend=mend)
         elif step.model_version != -1 and member.served and step.model_version not in member.served:
             version, given = step.model_version, "" if step.model_version else ", as it says none"
             yield self.of(
