@@ -303,8 +303,8 @@ def test_e5_05_headers_and_compression(remote):
 def test_e5_05_a_client_timeout(runner):
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        runner.flat.run(ROW, parameters={"sleep": 1.0}, client_timeout=0.1)
-    assert time.monotonic() - began < 0.9
+        runner["run"].run(ROW, parameters={"sleep": 5.0}, client_timeout=0.1)
+    assert time.monotonic() - began < 4.5
     assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
 
 
@@ -376,7 +376,7 @@ def test_e5_06_async_from_any_loop(runner):
 
 def test_e5_06_a_cancelled_task_gives_up_at_once(runner):
     async def cancelled():
-        task = asyncio.create_task(runner.flat.async_run(ROW, parameters={"sleep": 1.0}))
+        task = asyncio.create_task(runner["metrics"].async_run(ROW, parameters={"sleep": 5.0}))
         await asyncio.sleep(0.1)
         began = time.monotonic()
         task.cancel()
@@ -384,7 +384,7 @@ def test_e5_06_a_cancelled_task_gives_up_at_once(runner):
             await task
         return time.monotonic() - began
 
-    assert asyncio.run(cancelled()) < 0.5
+    assert asyncio.run(cancelled()) < 4.5
 
 
 def test_e5_06_streams(runner):
