@@ -11,7 +11,7 @@ import pytest
 
 from triton_backend_sdk.tools import remote
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.remote_credentials import find
+from triton_backend_sdk.tools.remote_credentials import FILE, find
 from triton_backend_sdk.tools.server import TritonServer, find_server
 
 VARIABLES = """AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_DEFAULT_REGION AWS_REGION AWS_ACCESS_KEY_ID
@@ -21,7 +21,7 @@ GOOGLE_APPLICATION_CREDENTIALS https_proxy HTTPS_PROXY all_proxy ALL_PROXY no_pr
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
-    for name in (*VARIABLES.split(), remote.CREDENTIALS):
+    for name in (*VARIABLES.split(), FILE):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -129,7 +129,7 @@ def test_a_server_without_the_cloud_is_told(tmp_path):
 
 
 def test_credentials_that_are_not_there_are_told(monkeypatch, tmp_path):
-    monkeypatch.setenv(remote.CREDENTIALS, str(tmp_path / "no.json"))
+    monkeypatch.setenv(FILE, str(tmp_path / "no.json"))
     with pytest.raises(HandledError, match=r"names .*no\.json, which is no file"):
         remote.check_root("s3://127.0.0.1:1/bucket", find_server())
 
@@ -190,7 +190,7 @@ def test_the_region_chooses_the_host(unasked, region, host):
 def credentials(tmp_path, content):
     file = tmp_path / "credentials.json"
     file.write_text(content if isinstance(content, str) else json.dumps(content))
-    return {remote.CREDENTIALS: str(file)}
+    return {FILE: str(file)}
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,6 @@ from triton_backend_sdk.tools import remote_credentials
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
 
-#: Names a file with credentials for all clouds.
-CREDENTIALS = remote_credentials.FILE
 _FORMS = {
     "s3": "s3://BUCKET/PATH or s3://https://HOST:PORT/BUCKET/PATH",
     "gs": "gs://BUCKET/PATH",
