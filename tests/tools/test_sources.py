@@ -60,8 +60,9 @@ def test_a_repository_inside_a_project_is_served_in_place_of_its_own(tmp_path):
     assert sources.home() == one.root / "build" / "serve"
 
 
-def test_a_cloud_is_a_repository_and_no_folder():
-    sources = find_sources(["s3://bucket/models"], [], compat=False)
+@pytest.mark.parametrize("compat", [False, True])
+def test_a_cloud_is_a_repository_and_no_folder(compat):
+    sources = find_sources(["s3://bucket/models"], [], compat=compat)
     assert (sources.projects, sources.repositories, sources.folders) == ([], ["s3://bucket/models"], [])
 
 

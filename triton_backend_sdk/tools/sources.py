@@ -75,7 +75,8 @@ def find_sources(paths: Sequence[str], repositories: Sequence[str | Path], compa
         if isinstance(each, Path):
             _refuse_model(each)
     if compat:
-        checked = [_models_of_python(Path(path)) for path in paths or ([] if repositories else ["."])]
+        named = paths or ([] if repositories else ["."])
+        checked = [path if is_uri(path) else _models_of_python(Path(path)) for path in named]
         return Sources([], _once([*checked, *repositories]), compat=True)
     projects: dict[Path, Project] = {}
     found: list[Path | str] = []

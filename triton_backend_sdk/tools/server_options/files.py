@@ -21,7 +21,10 @@ def load(file: Path, *, strict: bool = False) -> ServerOptions:
     """
     try:
         contents = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        step = "mend the path; tbsdk serve --save-config writes such a file"
+        raise HandledError(f"cannot read {file}: {error.strerror}", step) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise HandledError(f"cannot read {file}: {error}", f"mend {file}") from error
     if contents is None:
         contents = {}
