@@ -373,6 +373,17 @@ def test_a_stub_without_its_libpython(tmp_path, monkeypatch):
     assert "lacks libpython3.10.so.1.0: the server would hang on 'model'" in finding.message
 
 
+def test_a_python_backend_without_its_stub(tmp_path):
+    backends = make_backends(tmp_path / "backends", "python")
+    options = write(tmp_path / "models", None, files={"1/model.py": MODEL_PY})
+    assert check(options, server=server(backends)) == []  # python_inprocess in its place needs none
+
+    (backends / "python" / "triton_python_backend_utils.py").touch()
+    finding = only(options, server=server(backends))
+    assert (finding.rule, finding.severity) == ("C36", "note")
+    assert "has no stub: it would not serve 'model'" in finding.message
+
+
 def test_shared_memory_of_clients(tmp_path):
     options = write(tmp_path)
 

@@ -178,10 +178,11 @@ def _defines(node: Any) -> bool:
 
 @repository_rule(C36)
 def check_stub(self: Rule, context: Context) -> Iterator[Finding]:
-    """Look for the stub's libpython, without which it hangs instead of failing."""
+    """Look for the stub, and for its libpython, without which it hangs instead of failing."""
     if context.backends is None:
         return
-    stub = context.backends / "python" / "triton_python_backend_stub"
+    folder = context.backends / "python"
+    stub = folder / "triton_python_backend_stub"
     users = [
         model
         for model in context.models
@@ -189,9 +190,20 @@ def check_stub(self: Rule, context: Context) -> Iterator[Finding]:
         and (completed := context.completed(model)) is not None
         and completed.backend == "python"
     ]
-    if not users or not stub.is_file():
+    if not users:
         return
-    if lacks := unresolved(stub):
+    if not stub.is_file():
+        # the stock backend, and not another one in its place; and a model may bring a stub of its own
+        stock = (folder / "triton_python_backend_utils.py").is_file()
+        lost = [model.name for model in users if stock and stub.name not in model.entries]
+        if lost:
+            yield self.at(
+                Place(str(folder)),
+                f"this server's python backend has no stub: it would not serve '{lost[0]}'",
+                mend="tbsdk serve --compat runs such models without one; NVIDIA's images have it",
+                severity="note",
+            )
+    elif lacks := unresolved(stub):
         yield self.at(
             Place(str(stub)),
             f"the stub of the python backend lacks {', '.join(lacks)}: the server would hang on "
