@@ -41,12 +41,6 @@ def operations(tmp_path):
     return gcc(TELLS, tmp_path / "ops" / "libops.so", f"-L{framework}", "-lfakeframework")
 
 
-@pytest.fixture
-def empty(tmp_path):
-    (tmp_path / "empty").mkdir()
-    return tmp_path / "empty"
-
-
 def test_it_is_loaded_into_the_server_with_its_framework_and_into_no_helper(
     operations, empty, tmp_path, monkeypatch
 ):

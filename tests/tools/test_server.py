@@ -28,12 +28,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def empty(tmp_path):
-    (tmp_path / "empty").mkdir()
-    return tmp_path / "empty"
-
-
-@pytest.fixture
 def broken(tmp_path):
     """Give a repository whose models fail: one names no known backend, one has no readable config."""
     for name, config in {"lost": 'backend: "nope"', "garbled": "garbage {"}.items():

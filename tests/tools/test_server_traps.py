@@ -19,19 +19,6 @@ from triton_backend_sdk.tools.server_options.checks import OptionsError, faults
 from triton_backend_sdk.tools.server_options.values import InvalidOptionError
 
 
-@pytest.fixture
-def empty(tmp_path):
-    (tmp_path / "empty").mkdir()
-    return tmp_path / "empty"
-
-
-@pytest.fixture
-def broken(tmp_path):
-    (tmp_path / "broken" / "lost" / "1").mkdir(parents=True)
-    (tmp_path / "broken" / "lost" / "config.pbtxt").write_text('backend: "nope"')
-    return tmp_path / "broken"
-
-
 @pytest.mark.parametrize(
     "flag", ["--http-port=18110x", "--metrics-interval-ms=1.5", "--exit-timeout-secs=3s"]
 )

@@ -25,19 +25,6 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("http", "grpc", "metrics")
 
 
-@pytest.fixture
-def empty(tmp_path):
-    (tmp_path / "empty").mkdir()
-    return tmp_path / "empty"
-
-
-@pytest.fixture
-def broken(tmp_path):
-    (tmp_path / "broken" / "lost" / "1").mkdir(parents=True)
-    (tmp_path / "broken" / "lost" / "config.pbtxt").write_text('backend: "nope"')
-    return tmp_path / "broken"
-
-
 def lose_the_first(monkeypatch, service, port):
     """Let the first ports that are chosen have one that is taken."""
     chosen = iter([{**choose_ports(dict.fromkeys(SERVICES)), service: port}])
