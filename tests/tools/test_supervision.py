@@ -14,6 +14,7 @@ import pytest
 
 from tests.tools.test_server import gone, listener, script
 from triton_backend_sdk.tools import service_ports
+from triton_backend_sdk.tools.endpoints import GrpcEndpoint, HttpEndpoint
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
 from triton_backend_sdk.tools.ports import choose_ports
@@ -69,6 +70,12 @@ def test_what_answers_on_its_port_later_is_not_asked(empty):
     assert server.stop() == 0  # twice
     assert server.kill() == 0
     assert server.returncode == 0
+
+
+@pytest.mark.parametrize("endpoint", [HttpEndpoint, GrpcEndpoint])
+def test_a_load_without_an_answer_is_told_not_raised(endpoint):
+    [port] = choose_ports({"it": None}).values()
+    assert "refused" in endpoint(f"127.0.0.1:{port}").load("model")
 
 
 def test_a_server_that_does_not_listen_to_sigterm_is_killed(empty):

@@ -113,6 +113,8 @@ class HttpEndpoint:
                 return str(json.loads(error.read())["error"])
             except (ValueError, KeyError):
                 return f"HTTP status {error.code}"
+        except (OSError, http.client.HTTPException) as error:  # as over gRPC
+            return f"no answer: {error}"
         return None
 
 
