@@ -373,6 +373,14 @@ def test_a_stub_without_its_libpython(tmp_path, monkeypatch):
     assert "lacks libpython3.10.so.1.0: the server would hang on 'model'" in finding.message
 
 
+@pytest.mark.parametrize(("version", "rules"), [("2.51.0", ("C11",)), ("2.65.0", ()), (None, ())])
+def test_a_platform_of_later(tmp_path, version, rules):
+    config = 'backend: "pytorch" platform: "torch_aoti"' + IO
+    backends = make_backends(tmp_path / "backends", "pytorch")
+    found = check(write(tmp_path / "models", config), server=server(backends, version))
+    assert tuple(each.rule for each in found if each.rule == "C11") == rules
+
+
 def test_a_python_backend_without_its_stub(tmp_path):
     backends = make_backends(tmp_path / "backends", "python")
     options = write(tmp_path / "models", None, files={"1/model.py": MODEL_PY})

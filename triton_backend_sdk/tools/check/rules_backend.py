@@ -23,8 +23,8 @@ PLATFORMS = {
     "pytorch": ("pytorch_libtorch", "torch_aoti"),
 }
 ENSEMBLE = "ensemble"
-#: The first servers without TensorFlow, and that want --allow-client-shm.
-_NO_TENSORFLOW, _CLIENT_SHM = (2, 57), (2, 68)
+#: The first servers without TensorFlow, with PyTorch's AOTInductor, and that want --allow-client-shm.
+_NO_TENSORFLOW, _AOTI, _CLIENT_SHM = (2, 57), (2, 65), (2, 68)
 
 
 @config_rule(C10)
@@ -59,14 +59,17 @@ def check_pair(self: Rule, model: ModelDirectory, context: Context) -> Iterator[
     if completed is None or not completed.platform or completed.platform == ENSEMBLE:
         return
     platforms = PLATFORMS.get(completed.backend)
+    if platforms is not None and context.is_before(*_AOTI):
+        platforms = tuple(each for each in platforms if each != "torch_aoti")
     if platforms is not None and completed.platform not in platforms:
+        newer = "; a server from 2.65 on has it" if completed.platform in PLATFORMS[completed.backend] else ""
         yield self.of(
             model,
             ("platform",),
             f"platform '{completed.platform}' is not one of backend '{completed.backend}': "
             f"{', '.join(platforms)}",
             says=f"unexpected 'platform' and 'backend' pair, got:{completed.platform}, {completed.backend}",
-            mend="leave platform out",
+            mend=f"leave platform out{newer}",
         )
     elif (
         platforms is None
