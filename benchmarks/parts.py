@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -81,12 +82,19 @@ def stock_python() -> Path:
             "run the benchmark with Python 3.10, 3.11 or 3.12",
         )
     directory = cache_dir() / f"stock-python-{version}"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes, as those of pytest, one makes it
+        _make_stock_python(directory)
+    return directory
+
+
+def _make_stock_python(directory: Path) -> None:
     if not (directory / "ready").exists():
         shutil.rmtree(directory, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(directory)], "making a virtual environment")
         _pip(str(directory / "bin" / "python3"), "install", "--only-binary=:all:", "numpy<2")
         (directory / "ready").touch()
-    return directory
 
 
 def libpython_directory() -> Path:
