@@ -140,6 +140,22 @@ def test_e5_03_any_name(runner):
         _ = runner._ipython_display_
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "words"),
+    [
+        ("pairs", None, "'pairs' is not found.*; did you mean 'pair'\\?"),
+        ("versions", 9, "; ready are its versions: 1, 3"),
+        ("nosuch", None, "; ready are: .*flat"),
+    ],
+)
+def test_e5_03_a_model_that_is_not_there_is_told_with_those_that_are(runner, name, version, words):
+    model = runner.model(name, version=version)
+    with pytest.raises(NotFoundError, match=words):
+        model.run(ROW)
+    with pytest.raises(NotFoundError, match=words):
+        asyncio.run(model.async_run(ROW))
+
+
 def test_e5_03_versions(runner):
     model = runner.versions
     assert model.versions == ["1", "3"]
@@ -632,8 +648,11 @@ def test_e5_11_a_server_that_does_not_start_says_why(repository, backends, tmp_p
     (tmp_path / "broken" / "1").mkdir(parents=True)
     (tmp_path / "broken" / "config.pbtxt").write_text('backend: "nosuch"')
     runner = Runner(tmp_path, backend_directory=backends)
-    with pytest.raises(StartError, match=r"failed to load 'broken' version 1.*nosuch"):
+    with pytest.raises(StartError, match=r"failed to load 'broken' version 1.*nosuch") as caught:
         runner.start()
+    assert (caught.value.code, caught.value.returncode) == ("Internal", 1)
+    assert [failure.name for failure in caught.value.failures] == ["broken"]
+    assert any("broken" in line for line in caught.value.log)
     with pytest.raises(StartError, match=r"there is no model repository .*/nowhere"):
         Runner(tmp_path / "nowhere", backend_directory=backends).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import threading
 import weakref
@@ -27,6 +28,8 @@ _CHANGES = ("load_model", "unload_model")
 _TELLING = (ServerLostError, NotFoundError, CancelledError)
 #: Streams of coroutines that can be under way at once; more wait.
 _THREADS = 64
+#: Models that an error names.
+_SHOWN = 10
 Asked = TypeVar("Asked", Operation, InferRequest)
 Item = TypeVar("Item")
 
@@ -86,12 +89,18 @@ class RunnerCore:
 
     def fresh_signature(self, model: str, version: str) -> Signature:
         """Ask the server for a model's signature."""
-        metadata, config = (self.call(asked) for asked in self._questions(model, version))
+        try:
+            metadata, config = (self.call(asked) for asked in self._questions(model, version))
+        except NotFoundError as error:
+            raise _with_others(error, model, self.call(self._index())) from None
         return self._keep(model, version, metadata, config)
 
     async def afresh_signature(self, model: str, version: str) -> Signature:
         """Ask the server for a model's signature."""
-        metadata, config = [await self.acall(asked) for asked in self._questions(model, version)]
+        try:
+            metadata, config = [await self.acall(asked) for asked in self._questions(model, version)]
+        except NotFoundError as error:
+            raise _with_others(error, model, await self.acall(self._index())) from None
         return self._keep(model, version, metadata, config)
 
     def forget(self, model: str) -> None:
@@ -105,6 +114,9 @@ class RunnerCore:
             Operation(f"get_model_{what}", given, self.headers, client_timeout=self.client_timeout)
             for what in ("metadata", "config")
         ]
+
+    def _index(self) -> Operation:
+        return Operation("get_model_repository_index", {}, self.headers, client_timeout=self.client_timeout)
 
     def _keep(self, model: str, version: str, metadata: Any, config: Any) -> Signature:
         found = self._signatures[model, version] = Signature(metadata, config)
@@ -254,6 +266,19 @@ class RunnerCore:
         if operation.name in _CHANGES:
             # An ensemble's inputs may change with its parts': all are asked anew.
             self._signatures.clear()
+
+
+def _with_others(error: NotFoundError, model: str, rows: list[dict[str, Any]]) -> NotFoundError:
+    """Say what could have been meant."""
+    ready = [row for row in rows if row.get("state") == "READY"]
+    names = sorted({row["name"] for row in ready})
+    versions = [str(row["version"]) for row in ready if row["name"] == model]
+    close = difflib.get_close_matches(model, names, n=1)
+    if versions:
+        return NotFoundError(f"{error}; ready are its versions: {', '.join(versions[:_SHOWN])}")
+    if close:
+        return NotFoundError(f"{error}; did you mean {close[0]!r}?")
+    return NotFoundError(f"{error}; ready are: {', '.join(names[:_SHOWN]) or 'no models'}")
 
 
 def _end(backing: Backing, streams: weakref.WeakSet[Stream[Any]]) -> None:
