@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.server_errors import start_error
+from triton_backend_sdk.tools.server_errors import start_error, status_text
 from triton_backend_sdk.tools.server_options.checks import OptionsError
 from triton_backend_sdk.tools.server_options.probe import UnsupportedFlagError
 
@@ -43,3 +43,11 @@ def test_models_of_the_python_backend_without_its_stub_are_told_what_runs_them()
 def test_another_process_gets_all_of_an_error(error):
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(0, "exit status 0"), (-9, "signal SIGKILL"), (-40, "signal 40"), (None, "exit status None")],
+)
+def test_how_a_process_ended(status, text):
+    assert status_text(status) == text

@@ -7,12 +7,13 @@
 """
 
 from triton_backend_sdk.runner.binding import Signature
-from triton_backend_sdk.runner.errors import NotSupportedError, ServerEndedError, ServerLostError, StartError
+from triton_backend_sdk.runner.errors import NotSupportedError, ServerEndedError, ServerLostError
 from triton_backend_sdk.runner.metrics import Metrics, Sample
 from triton_backend_sdk.runner.model import Model
 from triton_backend_sdk.runner.result import Result
 from triton_backend_sdk.runner.runner import Runner
 from triton_backend_sdk.runner.supervised import Restart
+from triton_backend_sdk.tools.server_errors import StartError
 
 __all__ = [
     "Metrics",

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 from triton_backend_sdk.errors import InvalidArgError, NotFoundError, UnavailableError, UnsupportedError
-from triton_backend_sdk.runner.errors import StartError
 from triton_backend_sdk.runner.runner import Runner
+from triton_backend_sdk.tools.server_errors import StartError
 
 #: Seconds: who probes a service waits for about that long.
 _PROBE_LIMIT_S = 1.0

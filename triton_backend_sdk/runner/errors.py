@@ -20,6 +20,7 @@ from typing import Any
 from triton_backend_sdk import errors
 from triton_backend_sdk.tools.client_parts import is_gone
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.server_errors import StartError
 
 #: The last lines of a server's log that an error shows.
 SHOWN_LINES = 10
@@ -71,12 +72,10 @@ class ServerEndedError(ServerLostError):
         return type(self), self._given
 
 
-class StartError(HandledError):
-    """The server of a Runner did not start."""
-
-
 def start_error(error: HandledError) -> StartError:
-    """Give an error of a command's the words that a program's reader needs."""
+    """Give what keeps a server from being started the class that the failure of its start has."""
+    if isinstance(error, StartError):
+        return error
     return StartError(error.message, error.next_step, details=error.details)
 
 

@@ -176,7 +176,7 @@ class Supervised(Backing):
         try:
             self._start()
         except HandledError as error:
-            raise start_error(error) from error
+            raise start_error(error) from None
         # Kept alive by nothing but the server: it must not keep the Runner.
         self._watcher = threading.Thread(target=self._watch, name="tbsdk-runner", daemon=True)
         self._watcher.start()

@@ -38,14 +38,14 @@ class StartError(HandledError):
     def __init__(
         self,
         message: str,
-        next_step: str | None,
+        next_step: str | None = None,
         *,
-        returncode: int | None,
-        log: Sequence[str],
-        told: Sequence[str],
+        details: Sequence[str] = (),
+        returncode: int | None = None,
+        log: Sequence[str] = (),
     ) -> None:
-        super().__init__(message, next_step, details=told)
-        #: Its exit status, -N where signal N ended it.
+        super().__init__(message, next_step, details=details)
+        #: Its exit status, -N where signal N ended it; None where it was not even started.
         self.returncode = returncode
         #: The last lines of its output.
         self.log = tuple(log)
@@ -63,7 +63,7 @@ def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
     reason = server_log.start_error(lines)
     if reason is None:
         message = f"tritonserver ended before it was ready ({status_text(returncode)})"
-        return StartError(message, next_step(lines), returncode=returncode, log=lines, told=lines[-10:])
+        return StartError(message, next_step(lines), returncode=returncode, log=lines, details=lines[-10:])
     failures = server_log.model_failures(lines)
     step = "tbsdk serve --help tells its options"
     if _BUCKET.search(reason):
@@ -77,7 +77,7 @@ def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
             "--backend-directory=backends"
         )
     message = f"tritonserver did not start: {reason}"
-    return StartError(message, step, returncode=returncode, log=lines, told=failures)
+    return StartError(message, step, returncode=returncode, log=lines, details=failures)
 
 
 def model_failures(lines: Sequence[str]) -> tuple[ModelFailure, ...]:
@@ -93,9 +93,10 @@ def model_failures(lines: Sequence[str]) -> tuple[ModelFailure, ...]:
 
 def status_text(status: int | None) -> str:
     """Say how a process ended."""
-    if status is not None and status < 0:
-        return f"signal {signal.Signals(-status).name}"
-    return f"exit status {status}"
+    if status is None or status >= 0:
+        return f"exit status {status}"
+    known = {each.value: each.name for each in signal.Signals}
+    return f"signal {known.get(-status, -status)}"
 
 
 def next_step(lines: Sequence[str]) -> str | None:
