@@ -34,7 +34,7 @@ test: $(VENV)/.dev  ## lint, types and every test, on the real server
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@TBSDK_REQUIRE_REAL=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+	@TBSDK_REQUIRE_REAL=1 $(BIN)/python -m pytest -n 4 --dist loadscope
 
 bench: $(VENV)/.dev  ## measure against the stock Python backend and a C floor
 	@$(BIN)/python benchmarks/bench.py
