@@ -21,10 +21,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[client,test]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.demo pyproject.toml
-	@echo "installing what the tests need: mypy, ruff, moto, BentoML and more"
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	@echo "installing triton-backend-sdk into $(VENV), and what the tests need: mypy, ruff, moto, BentoML and more"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[client,remote,dev]'
-	@touch $@
+	@touch $(VENV)/.demo $@
 
 demo: $(VENV)/.demo  ## write, build and serve a backend, and send it requests
 	@$(BIN)/tbsdk demo --into build
