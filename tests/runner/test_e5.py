@@ -156,6 +156,18 @@ def test_e5_03_a_model_that_is_not_there_is_told_with_those_that_are(runner, nam
         asyncio.run(model.async_run(ROW))
 
 
+def test_e5_03_a_server_that_keeps_its_index_to_itself_still_says_what_is_not_there(repository, backends):
+    options = {
+        "backend_directory": backends,
+        "http_restricted_api": {"model-repository": ("admin", "secret")},
+    }
+    with Runner(repository, protocol="http", **options) as runner:
+        with pytest.raises(NotFoundError, match=r"'nosuch' is not found$"):
+            runner.nosuch.run(ROW)
+        with pytest.raises(NotFoundError, match=r"'nosuch' is not found$"):
+            asyncio.run(runner.nosuch.async_run(ROW))
+
+
 def test_e5_03_versions(runner):
     model = runner.versions
     assert model.versions == ["1", "3"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import difflib
 import os
 import threading
 import weakref
@@ -15,7 +15,7 @@ from triton_backend_sdk.errors import CancelledError, NotFoundError
 from triton_backend_sdk.runner.arguments import as_headers, as_timeout
 from triton_backend_sdk.runner.arrays import CASTS, Cast
 from triton_backend_sdk.runner.binding import BATCHES, Batch, Signature
-from triton_backend_sdk.runner.errors import ServerLostError
+from triton_backend_sdk.runner.errors import ServerLostError, not_found
 from triton_backend_sdk.runner.lifecycle import Backing
 from triton_backend_sdk.runner.messages import InferRequest
 from triton_backend_sdk.runner.result import Result
@@ -28,8 +28,6 @@ _CHANGES = ("load_model", "unload_model")
 _TELLING = (ServerLostError, NotFoundError, CancelledError)
 #: Streams of coroutines that can be under way at once; more wait.
 _THREADS = 64
-#: Models that an error names.
-_SHOWN = 10
 Asked = TypeVar("Asked", Operation, InferRequest)
 Item = TypeVar("Item")
 
@@ -92,7 +90,9 @@ class RunnerCore:
         try:
             metadata, config = (self.call(asked) for asked in self._questions(model, version))
         except NotFoundError as error:
-            raise _with_others(error, model, self.call(self._index())) from None
+            with contextlib.suppress(Exception):  # a server may keep its index to itself
+                error = not_found(error, model, self.call(self._index()))
+            raise error from None
         return self._keep(model, version, metadata, config)
 
     async def afresh_signature(self, model: str, version: str) -> Signature:
@@ -100,7 +100,9 @@ class RunnerCore:
         try:
             metadata, config = [await self.acall(asked) for asked in self._questions(model, version)]
         except NotFoundError as error:
-            raise _with_others(error, model, await self.acall(self._index())) from None
+            with contextlib.suppress(Exception):
+                error = not_found(error, model, await self.acall(self._index()))
+            raise error from None
         return self._keep(model, version, metadata, config)
 
     def forget(self, model: str) -> None:
@@ -266,19 +268,6 @@ class RunnerCore:
         if operation.name in _CHANGES:
             # An ensemble's inputs may change with its parts': all are asked anew.
             self._signatures.clear()
-
-
-def _with_others(error: NotFoundError, model: str, rows: list[dict[str, Any]]) -> NotFoundError:
-    """Say what could have been meant."""
-    ready = [row for row in rows if row.get("state") == "READY"]
-    names = sorted({row["name"] for row in ready})
-    versions = [str(row["version"]) for row in ready if row["name"] == model]
-    close = difflib.get_close_matches(model, names, n=1)
-    if versions:
-        return NotFoundError(f"{error}; ready are its versions: {', '.join(versions[:_SHOWN])}")
-    if close:
-        return NotFoundError(f"{error}; did you mean {close[0]!r}?")
-    return NotFoundError(f"{error}; ready are: {', '.join(names[:_SHOWN]) or 'no models'}")
 
 
 def _end(backing: Backing, streams: weakref.WeakSet[Stream[Any]]) -> None:

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from triton_backend_sdk.tools.server_errors import StartError
 
 #: The last lines of a server's log that an error shows.
 SHOWN_LINES = 10
+#: Models, or versions of one, that an error names.
+_NAMED = 10
 
 _GRPC = {
     "UNKNOWN": errors.UnknownError,
@@ -77,6 +80,23 @@ def start_error(error: HandledError) -> StartError:
     if isinstance(error, StartError):
         return error
     return StartError(error.message, error.next_step, details=error.details)
+
+
+def not_found(
+    error: errors.NotFoundError, model: str, rows: Sequence[dict[str, Any]]
+) -> errors.NotFoundError:
+    """Say what could have been meant, from the rows of the repository index."""
+    ready = [row for row in rows if row.get("state") == "READY"]
+    names = sorted({row["name"] for row in ready})
+    versions = [str(row["version"]) for row in ready if row["name"] == model]
+    close = difflib.get_close_matches(model, names, n=1)
+    if versions:
+        hint = f"ready are its versions: {', '.join(versions[:_NAMED])}"
+    elif close:
+        hint = f"did you mean {close[0]!r}?"
+    else:
+        hint = f"ready are: {', '.join(names[:_NAMED]) or 'no models'}"
+    return errors.NotFoundError(f"{error}; {hint}")
 
 
 def of_grpc(status: str, message: str) -> Exception:
