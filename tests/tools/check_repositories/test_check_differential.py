@@ -1,10 +1,17 @@
-"""`tbsdk check` and the real server on the same repositories: they are to agree on every one of them."""
+"""`tbsdk check`, the real server and `tbsdk explain` on the same repositories: they are to agree on every one of them.
+
+What a server made of them serves both: `check` is held against the verdict, `explain` reads the log. All of it is in
+one module, so that the processes of `pytest -n --dist loadscope` start each server once.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import json
+import re
 import urllib.error
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +23,9 @@ from triton_backend_sdk.tools.check.config_file import ConfigFile
 from triton_backend_sdk.tools.check.engine import check
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.explain import explanation
+from triton_backend_sdk.tools.explain.explanation import Explanation
+from triton_backend_sdk.tools.explain.records import read
 from triton_backend_sdk.tools.installation import ServerInstallation, find_server
 from triton_backend_sdk.tools.server import TritonServer
 from triton_backend_sdk.tools.server_log import text_of
@@ -24,6 +34,10 @@ from triton_backend_sdk.tools.server_options.options import ServerOptions
 #: Of these the SDK's backend says something before Triton does.
 SDK_FIRST = ("state_twice", "state_growable", "state_growable_cpu")
 MODES = {"completed": (), "strict": ("--disable-auto-complete-config",)}
+#: Where the server has one text for two rules, or says another first: what `check` says, and what the log tells.
+ALIKE = {"C03": {"C10"}, "C09": {"C07"}, "C12": {"C03"}}
+_READY = re.compile(r"(?m)^\| (\S+) +\| \d+ +\| READY +\|$")
+_STARTED = "Started GRPCInferenceService"
 
 
 class _Unchecked(TritonServer):
@@ -36,7 +50,12 @@ class Outcome:
     """What a server made of repositories, and what `check` says of them."""
 
     def __init__(
-        self, roots: list[Path], backends: Path, flags: tuple[str, ...], installed: ServerInstallation
+        self,
+        roots: list[Path],
+        backends: Path,
+        flags: tuple[str, ...],
+        installed: ServerInstallation,
+        end: Callable[[TritonServer], int] = TritonServer.kill,
     ) -> None:
         self.lines: list[str] = []
         self.served: set[str] = set()
@@ -50,7 +69,7 @@ class Outcome:
         )
         server = _Unchecked(
             roots,
-            ServerOptions.from_argv(["--exit-on-error=false", *flags]),
+            ServerOptions.from_argv(flags),
             backend_directory=backends,
             server=installed,
             on_line=self.lines.append,
@@ -59,8 +78,8 @@ class Outcome:
         try:
             rows = server.wait_ready(100)
             self.started = True
-        except (HandledError, urllib.error.HTTPError):
-            self.started = False  # it ended, or lives on and has no answer about its models
+        except HandledError:
+            self.started = False
         else:
             self.rows = {row.name for row in rows}
             failed = {row.name for row in rows if row.state != "READY"}
@@ -70,7 +89,7 @@ class Outcome:
                     self._ask(server, name, root / name / "config.pbtxt")
         finally:
             self.crashed = (server.returncode or 0) < 0
-            server.stop()
+            end(server)
         self.log = "\n".join(text_of(line) for line in self.lines)
 
     def _ask(self, server: TritonServer, name: str, file: Path) -> None:
@@ -106,6 +125,16 @@ class Outcome:
             if each.severity == "error" and (model is None or each.model == model)
         ]
 
+    @functools.cached_property
+    def explanation(self) -> Explanation:
+        return explanation.explain(read(self.lines))
+
+    def explained(self, model: str | None = None) -> list[explanation.Finding]:
+        """Give the errors that the log tells of."""
+        told = [*self.explanation.findings, *self.explanation.led_to]
+        found = [each for each in told if each.severity == "error"]
+        return [each for each in found if model is None or model in each.models]
+
 
 def _count(shape: list[int]) -> int:
     count = 1
@@ -133,11 +162,13 @@ def together(
 ) -> dict[str, Outcome]:
     """Give what came of all cases in one repository, with configs completed and taken as they are."""
     outcomes = {}
-    for mode, flags in MODES.items():
+    for mode, more in MODES.items():
         root = tmp_path_factory.mktemp(mode)
         for case in TOGETHER:
             case.write(root)
-        outcomes[mode] = Outcome([root], backends, flags, installed)
+        flags = ("--exit-on-error=false", *more)
+        # `explain` is to read a log with its stop; of the small ones, each would wait some seconds for nothing else.
+        outcomes[mode] = Outcome([root], backends, flags, installed, end=TritonServer.stop)
     return outcomes
 
 
@@ -162,6 +193,30 @@ def test_the_words_about_a_model(together: dict[str, Outcome], case: Case, mode:
     errors = together[mode].errors(case.name)
 
     assert any(said(each, log) for each in errors), [each.server_says for each in errors]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_error_is_explained(together: dict[str, Outcome], mode: str) -> None:
+    assert [each.said for each in together[mode].explanation.findings if each.id == "unknown"] == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", [case for case in TOGETHER if case.rules], ids=lambda case: case.name)
+def test_the_explanation_names_the_rule(together: dict[str, Outcome], case: Case, mode: str) -> None:
+    outcome = together[mode]
+    found = outcome.explained(case.name)
+    if case.name in _READY.findall(outcome.log):  # it is requests that fail
+        assert found == []
+        return
+
+    alike = set(case.rules).union(*(ALIKE.get(rule, ()) for rule in case.rules))
+    assert {each.rule for each in found} & alike, [(each.id, each.said) for each in found]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", [case for case in TOGETHER if not case.rules], ids=lambda case: case.name)
+def test_nothing_is_explained_of_what_is_sound(together: dict[str, Outcome], case: Case, mode: str) -> None:
+    assert [(each.id, each.said) for each in together[mode].explained(case.name)] == []
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +252,16 @@ def test_the_words_about_a_repository(alone: dict[str, Outcome], case: Alone) ->
         return
 
     assert case.name in SDK_FIRST or any(said(each, outcome.log) for each in outcome.errors())
+
+
+@pytest.mark.parametrize("case", ALONE, ids=lambda case: case.name)
+def test_the_explanation_of_a_repository(alone: dict[str, Outcome], case: Alone) -> None:
+    outcome = alone[case.name]
+    errors = outcome.explained()
+    found = errors or [each for each in outcome.explanation.findings if each.severity == "warning"]
+
+    assert [each.said for each in found if each.id == "unknown"] == []
+    if _STARTED in outcome.log:
+        assert errors == []
+    else:
+        assert found, outcome.log
