@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,12 @@ from triton_backend_sdk.runner.messages import InferRequest, InputTensor
 from triton_backend_sdk.runner.result import OutputTensor, Result
 from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport, in_thread
 from triton_backend_sdk.testing.core import CoreResponse, Raw, RequestOptions, TritonCore
-from triton_backend_sdk.testing.core_lean import LeanInput
 
-_DATATYPES = {each.value: each for each in DataType}
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from triton_backend_sdk.calls import InferResponse
+
 _OPTIONS = {"timeout": "timeout_us", "sequence_id": "correlation_id"}
 
 
@@ -53,29 +56,27 @@ class CoreTransport(Transport):
         return await in_thread(self._executor, lambda: self.call(operation), lambda: None)
 
     def infer(self, request: InferRequest) -> Result:
-        """Send a request and wait for its response."""
-        if not (request.parameters or request.id or request.outputs is not None):
-            lean = self._lean(request)
-            if lean is not None:
-                return lean
-        call = self.core.infer_async(request.model, _inputs(request), **_options(request))
-        try:
-            return self._result(call.result(request.client_timeout))
-        except FutureTimeoutError:
-            call.cancel_request()
-            raise TimeoutError(
-                f"no answer from {request.model} within {request.client_timeout:g} s"
-            ) from None
-        except KeyboardInterrupt:
-            call.cancel_request()
-            raise
+        """Send a request and wait for its response: in C, where a backend of the SDK is loaded."""
+        server, arrays = self.core.server, self._arrays(request)
+        if server is None or arrays is None:
+            call = self.core.infer_async(request.model, _inputs(request), **_options(request))
+            response = _wait(call, call.cancel_request, request)
+            return self._result(response, response.outputs)
+        options: Any = {**_options(request), "wait_here": True}
+        if request.client_timeout is None:
+            answer = server.infer(request.model, arrays, **options)
+        else:
+            begun = server.start(request.model, arrays, **options)
+            answer = _wait(begun, begun.cancel, request)
+        return self._result(answer, {name: tensor.numpy() for name, tensor in answer.items()})
 
     async def ainfer(self, request: InferRequest) -> Result:
         """Send a request and wait for its response."""
         call = self.core.infer_async(request.model, _inputs(request), **_options(request))
         try:
             found = asyncio.wrap_future(call)
-            return self._result(await asyncio.wait_for(found, request.client_timeout))
+            response = await asyncio.wait_for(found, request.client_timeout)
+            return self._result(response, response.outputs)
         except asyncio.TimeoutError:
             call.cancel_request()
             raise TimeoutError(
@@ -89,7 +90,7 @@ class CoreTransport(Transport):
         """Send a request whose model gives any number of responses."""
         timeout = request.client_timeout
         stream = self.core.stream(request.model, _inputs(request), timeout=timeout, **_options(request))
-        return Stream((self._result(response) for response in stream), stream.cancel)
+        return Stream((self._result(each, each.outputs) for each in stream), stream.cancel)
 
     def exchange(
         self,
@@ -107,27 +108,40 @@ class CoreTransport(Transport):
         """Let go of threads; the core is closed by whoever opened it."""
         self._executor.shutdown(wait=False)
 
-    def _lean(self, request: InferRequest) -> Result | None:
-        """Send what has no options; None if it is not of the kind."""
-        inputs: list[LeanInput] = []
+    def _arrays(self, request: InferRequest) -> dict[str, npt.NDArray[Any]] | None:
+        """Give the inputs as arrays that say their datatype themselves; None if one is no such array."""
+        arrays = {}
         for tensor in request.inputs:
-            if tensor.array is None:
+            if tensor.array is None or self._datatype(tensor.array.dtype) != tensor.datatype:
                 return None
-            inputs.append((tensor.name.encode(), _DATATYPES[tensor.datatype], tensor.shape, tensor.flat()))
-        version = int(request.version) if request.version else -1
-        return self._result(
-            self.core.lean.infer(request.model.encode(), version, inputs, (), request.client_timeout)
-        )
+            arrays[tensor.name] = tensor.array
+        return arrays
 
-    def _result(self, response: CoreResponse) -> Result:
-        tensors = {}
-        for name, array in response.outputs.items():
-            datatype = self._datatypes.get(array.dtype)
-            if datatype is None:
-                datatype = self._datatypes[array.dtype] = DataType.of(array.dtype).value
-            tensors[name] = OutputTensor(name, datatype, array.shape, array)
-        version = str(response.version)
-        return Result(response.model, version, response.id, tensors, response.parameters)
+    def _datatype(self, dtype: np.dtype[Any]) -> str:
+        found = self._datatypes.get(dtype)
+        if found is None:
+            found = self._datatypes[dtype] = DataType.of(dtype).value
+        return found
+
+    def _result(
+        self, response: CoreResponse | InferResponse, outputs: Mapping[str, npt.NDArray[Any]]
+    ) -> Result:
+        tensors = {
+            name: OutputTensor(name, self._datatype(array.dtype), array.shape, array)
+            for name, array in outputs.items()
+        }
+        return Result(response.model, str(response.version), response.id, tensors, response.parameters)
+
+
+def _wait(call: Any, cancel: Callable[[], None], request: InferRequest) -> Any:
+    try:
+        return call.result(request.client_timeout)
+    except (TimeoutError, FutureTimeoutError):
+        cancel()
+        raise TimeoutError(f"no answer from {request.model} within {request.client_timeout:g} s") from None
+    except KeyboardInterrupt:
+        cancel()
+        raise
 
 
 def _inputs(request: InferRequest) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.errors import InternalError, InvalidArgError, UnavailableError
+from triton_backend_sdk.server import Server
 from triton_backend_sdk.testing.core_api import open_core
 from triton_backend_sdk.testing.core_call import RequestOptions, Responses, Stream
 from triton_backend_sdk.testing.core_infer import Inferencer
-from triton_backend_sdk.testing.core_lean import LeanCalls
 from triton_backend_sdk.testing.core_live import let_threads_rest
+from triton_backend_sdk.testing.core_native import native_server
 from triton_backend_sdk.testing.core_options import (
     fill_host_policy,
     fill_options,
@@ -95,8 +96,7 @@ class TritonCore(Requester):
         finally:
             self._api.call("ServerOptionsDelete", options)
         self._inferencer = Inferencer(self._api, self._server)
-        #: For requests without options, which want speed.
-        self.lean = LeanCalls(self._api, self._server)
+        self._native: Server | None = None
         self._last_log: str | None = None
         self._log_start = self.log_file.stat().st_size
         # Triton's threads must not outlive the interpreter they call.
@@ -117,6 +117,8 @@ class TritonCore(Requester):
         if self._server is None or self._process != os.getpid():  # a forked child has none of its threads
             return
         server, self._server = self._server, None
+        if self._native is not None:
+            self._native.close()
         atexit.unregister(self.close)
         try:
             self._stop(server)
@@ -147,7 +149,17 @@ class TritonCore(Requester):
             return
         api.call("ServerDelete", server)
         self._inferencer.close()
-        self.lean.close()
+
+    @property
+    def server(self) -> Server | None:
+        """What plugins have as ``model.server``, for those who want their speed; not for what tests count.
+
+        None until a backend of the SDK is loaded in this process.
+        """
+        handle = self._open_server()
+        if self._native is None:
+            self._native = native_server(self._api, handle)
+        return self._native
 
     def load(
         self, name: str, config: Mapping[str, Any] | None = None, files: Mapping[str, bytes] | None = None
