@@ -849,7 +849,29 @@ SYNTAX = [
     sound("bool_in_python", IO + "max_batch_size: 4 dynamic_batching { preserve_ordering: True }"),
     broken("bool_in_capitals", "C04", IO + "max_batch_size: 4 dynamic_batching { preserve_ordering: TRUE }"),
     broken("bool_as_two", "C04", IO + "max_batch_size: 4 dynamic_batching { preserve_ordering: 2 }"),
+    *(
+        sound(f"bool_as_{name}", IO + f"max_batch_size: 4 dynamic_batching {{ preserve_ordering: {number} }}")
+        for name, number in {"hexadecimal": "0x1", "octal": "00"}.items()
+    ),
+    broken(
+        "bool_as_hexadecimal_two",
+        "C04",
+        IO + "max_batch_size: 4 dynamic_batching { preserve_ordering: 0x2 }",
+    ),
     sound("enum_as_number", 'input { name: "IN" data_type: 11 dims: 4 }'),
+    sound("enum_as_hexadecimal", 'input { name: "IN" data_type: 0xB dims: 4 }'),
+    sound(
+        "enum_as_octal",
+        'input { name: "IN" data_type: 013 dims: 4 } output { name: "OUT" data_type: 013 dims: 4 }',
+    ),
+    sound("number_as_octal", IO + "max_batch_size: 010"),
+    broken("float_as_octal", "C04", IO + "sequence_batching { direct { minimum_slot_utilization: 01 } }"),
+    broken(
+        "float_as_hexadecimal", "C04", IO + "sequence_batching { direct { minimum_slot_utilization: 0x1 } }"
+    ),
+    broken("number_with_underscore", "C04", IO + "max_batch_size: 1_000"),
+    broken("number_in_binary", "C04", IO + "max_batch_size: 0b11"),
+    sound("underscores_in_text", IO + 'parameters { key: "1_000" value { string_value: "0b11" } } # 1_000'),
     sound("single_quotes", "input { name: 'IN' data_type: TYPE_FP32 dims: 4 }"),
     sound("escapes", IO + r"""parameters { key: "a\n\x41\101\"" value { string_value: "\t" } }"""),
     broken("bad_escape", "C04", IO + r"""parameters { key: "a\q" value { string_value: "" } }"""),

@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Any
 
-from triton_backend_sdk.tools.check.dialect import DialectError, for_python
+from triton_backend_sdk.tools.check.dialect import DialectError, for_python, in_decimals
 from triton_backend_sdk.tools.check.finding import Place
 from triton_backend_sdk.tools.check.positions import FieldPath, Position, positions
 from triton_backend_sdk.tools.errors import HandledError
@@ -33,31 +33,38 @@ class ConfigFile:
             self._read()
 
     def _read(self) -> None:
-        model_config, text_format = _schema()
-        message, text = model_config(), self.text
         try:
-            text = for_python(text)
-            text_format.Parse(text, message)
+            text = for_python(self.text)
         except DialectError as error:
             line = self.text.count("\n", 0, error.at) + 1
             self.error = str(error)
             self.error_place = Place(self.path, line, error.at - self.text.rfind("\n", 0, error.at))
             return
+        while (other := self._parse(text)) is not None:
+            text = other
+
+    def _parse(self, text: str) -> str | None:
+        """Read a text, and give what to read in its place where that is only how Python reads numbers."""
+        model_config, text_format = _schema()
+        try:
+            self.message = text_format.Parse(text, model_config())
         except text_format.ParseError as error:
-            self._refuse(str(error), text)
-            return
+            return self._refuse(str(error), text)
         except ValueError as error:  # a number that no enumeration can hold
             self.error = str(error)
-            return
-        self.message = message
+        return None
 
-    def _refuse(self, said: str, text: str) -> None:
-        self.error = said
+    def _refuse(self, said: str, text: str) -> str | None:
+        place = Place(self.path)
         if match := _ERROR.fullmatch(said):
-            line = int(match["line"])
-            self.error_place = Place(self.path, line, int(match["column"]))
+            line, column = int(match["line"]), int(match["column"])
+            place = Place(self.path, line, column)
             # Some of its sentences begin with the line itself, which may be long.
-            self.error = match["said"].removeprefix(f"'{text.split(chr(10))[line - 1]}': ")
+            said = match["said"].removeprefix(f"'{text.split(chr(10))[line - 1]}': ")
+            if (other := in_decimals(text, line, column, said)) is not None:
+                return other
+        self.error, self.error_place = said, place
+        return None
 
     def place(self, *path: str | int) -> Place:
         """Give the place of a field, or of the nearest one around it that is written."""

@@ -11,11 +11,15 @@ _PIECE = re.compile(
     |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
     |(?P<minus>-\s+(?=[\d.]))
     |(?P<exponent>[\d.][eE]\+)
+    |(?P<number>\b(?:0[bBoO]|\d+_)\w*)
     |(?P<plus>\+)
     |(?P<foreign>[^\t\n\v\f\r -~])""",
     re.VERBOSE,
 )
-_SUSPICIOUS = re.compile(r"\\|\+|-\s|[^\t\n\v\f\r -~]")
+_SUSPICIOUS = re.compile(r"\\|\+|-\s|\b(?:0[bBoO]|\d+_)|[^\t\n\v\f\r -~]")
+# Of a bool or an enumeration Python takes these by their names and in decimals, Triton as of any number.
+_NAMED = re.compile(r'Expected "true" or "false"|Enum type "[\w.]+" has no value named ')
+_OTHER_BASE = re.compile(r"(?P<minus>-?)0(?:[xX](?P<hexadecimal>[0-9a-fA-F]+)|(?P<octal>[0-7]+))(?![\w.+-])")
 _ESCAPES = r"""abfnrtv?\\'"0-7xXuU"""
 _FOREIGN_ESCAPE = re.compile(rf"""(?:[^\\]|\\[{_ESCAPES}])*(\\[^{_ESCAPES}])""")
 # Bytes by their numbers, a code point, or another escape.
@@ -54,10 +58,26 @@ def for_python(text: str) -> str:
     return _PIECE.sub(_checked, text)
 
 
+def in_decimals(text: str, line: int, column: int, said: str) -> str | None:
+    """Give the text with the number in decimals of which Python complains; None: that is not it.
+
+    :param said: its complaint.
+    """
+    start = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
+    number = _OTHER_BASE.match(text, start) if _NAMED.match(said) else None
+    if number is None:
+        return None
+    value = int(number["hexadecimal"] or number["octal"], 16 if number["hexadecimal"] else 8)
+    written = f"{number['minus']}{value}".ljust(len(number[0]))
+    return None if written == number[0] else text[:start] + written + text[number.end() :]
+
+
 def _checked(match: re.Match[str]) -> str:
     piece = match[0]
     if match.lastgroup == "plus":
         raise DialectError('Expected a value, got: "+"', match.start())
+    if match.lastgroup == "number":
+        raise DialectError(f"Couldn't parse integer: {piece}", match.start())
     if match.lastgroup == "foreign":
         raise DialectError(_foreign(piece, match.start()), match.start())
     if match.lastgroup == "text":
