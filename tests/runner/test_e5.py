@@ -62,7 +62,13 @@ def test_e5_01_a_repository_or_a_url():
     for given in ({}, {"model_repository": "models", "url": "grpc://127.0.0.1:1"}):
         with pytest.raises(ValueError, match="either a model repository, or the url"):
             Runner(**given)
-    for given in ({"log_verbose": 1}, {"env": {"A": "1"}}, {"restart": Restart()}, {"in_process": True}):
+    for given in (
+        {"log_verbose": 1},
+        {"env": {"A": "1"}},
+        {"restart": Restart()},
+        {"in_process": True},
+        {"start_timeout": 5},
+    ):
         with pytest.raises(ValueError, match=r"the server at grpc://127\.0\.0\.1:1 runs already"):
             Runner(url="grpc://127.0.0.1:1", **given)
     with pytest.raises(ValueError, match="metrics_url goes with url"):
@@ -590,8 +596,23 @@ def test_e5_10_unknown_options_are_errors(repository):
             Runner(repository, **given)
     with pytest.raises(ValueError, match="allow_grpc=False"):
         Runner(repository, allow_grpc=False)
-    with pytest.raises(NotSupportedError, match="http_port has no meaning in process"):
-        Runner(repository, in_process=True, http_port=1)
+
+
+def test_e5_10_what_only_a_server_has_is_refused_in_process(repository):
+    for given in (
+        {"http_port": 1},
+        {"protocol": "http"},
+        {"protocol": "grpc"},
+        {"restart": Restart()},
+        {"start_timeout": 5},
+        {"shared_memory": True},
+        {"server": "tritonserver"},
+        {"env": {"A": "1"}},
+        {"on_line": print},
+    ):
+        with pytest.raises(NotSupportedError, match=f"^{next(iter(given))} has no meaning in process"):
+            Runner(repository, in_process=True, **given)
+    Runner(repository, in_process=True, protocol=None, restart=None, start_timeout=60)
 
 
 def test_e5_10_the_environment(repository, backends, monkeypatch):

@@ -36,6 +36,8 @@ from triton_backend_sdk.tools.server_options.options import ServerOptions
 if TYPE_CHECKING:
     from triton_backend_sdk.runner.tail import Tail
 
+_START_TIMEOUT_S = 60.0
+
 
 class Runner(ClientMethods):
     """Models of a Triton: ``Runner("models")["my-model"].run(x)["OUT"]``.
@@ -81,7 +83,7 @@ class Runner(ClientMethods):
         batch: Batch = "exact",
         headers: Mapping[str, str] | None = None,
         client_timeout: float | None = None,
-        start_timeout: float = 60.0,
+        start_timeout: float = _START_TIMEOUT_S,
         restart: Restart | None = None,
         server: Path | str | None = None,
         env: Mapping[str, str] | None = None,
@@ -95,15 +97,11 @@ class Runner(ClientMethods):
         if shared_memory:
             wrap = functools.partial(SharedMemoryTransport, headers=headers)
         self._supervised: Supervised | None = None
+        given: dict[str, Any] = {"server": server, "env": env, "on_line": on_line, "restart": restart}
+        given["start_timeout"] = start_timeout != _START_TIMEOUT_S
         backing: Backing
         if model_repository is None:
-            given: dict[str, Any] = {
-                "in_process": in_process,
-                "server": server,
-                "env": env,
-                "on_line": on_line,
-            }
-            given |= {"restart": restart, "options": options or cli_args or triton_options or fields}
+            given |= {"in_process": in_process, "options": options or cli_args or triton_options or fields}
             if wrong := [name for name, value in given.items() if value]:
                 raise ValueError(f"{wrong[0]}: the server at {url} runs already")
             chosen, address = settings.choose_protocol(protocol, url)
@@ -118,7 +116,8 @@ class Runner(ClientMethods):
             given_options = settings.server_options(options, cli_args, triton_options, fields)
             plan = starting.Plan(roots, given_options, server, metrics, shared_memory, env, on_line)
             if in_process:
-                backing = starting.in_process(plan)
+                given |= {"protocol": protocol, "shared_memory": shared_memory}
+                backing = starting.in_process(plan, [name for name, value in given.items() if value])
             else:
                 chosen, _ = settings.choose_protocol(protocol)
                 backing = self._supervised = starting.supervised(

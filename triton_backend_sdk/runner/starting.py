@@ -77,17 +77,16 @@ def _server(plan: Plan) -> TritonServer:
     return TritonServer(plan.roots, options, server=installation, env=plan.env, on_line=plan.on_line)
 
 
-def in_process(plan: Plan) -> Process:
+def in_process(plan: Plan, given: Sequence[str]) -> Process:
     """Give a core that is made at the first call.
 
-    :raises NotSupportedError: an option that only a server has.
+    :param given: arguments of the Runner that only a server has a use for.
+    :raises NotSupportedError: there are any, or such options.
     """
-    given = set(plan.options.given())
-    foreign = sorted(given - set(_CORE_OPTIONS))
-    if foreign or plan.server is not None or plan.shared_memory or plan.env or plan.on_line:
-        what = foreign[0] if foreign else "server, shared_memory, env or on_line"
+    foreign = [*given, *sorted(set(plan.options.given()) - set(_CORE_OPTIONS))]
+    if foreign:
         raise NotSupportedError(
-            f"{what} has no meaning in process; the options are: {', '.join(_CORE_OPTIONS)}"
+            f"{foreign[0]} has no meaning in process; the options are: {', '.join(_CORE_OPTIONS)}"
         )
     return Process(lambda: _core(plan))
 
