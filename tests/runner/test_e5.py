@@ -336,10 +336,53 @@ def test_e5_05_headers_and_compression(remote):
 
 def test_e5_05_a_client_timeout(runner):
     began = time.monotonic()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"^no answer from run within 0\.1 s$"):
         runner["run"].run(ROW, parameters={"sleep": 5.0}, client_timeout=0.1)
     assert time.monotonic() - began < 4.5
     assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
+
+
+def test_e5_05_whose_answer_did_not_come(runner):
+    """In the same words whatever the request, and whoever waits."""
+    late = r"^no answer from flat within 0\.1 s$"
+    given = {"parameters": {"sleep": 1.0}, "client_timeout": 0.1}
+    with pytest.raises(TimeoutError, match=late):
+        asyncio.run(runner.flat.async_run(ROW, **given))
+    for call in (runner.infer, lambda *names, **more: asyncio.run(runner.aio.infer(*names, **more))):
+        with pytest.raises(TimeoutError, match=late):
+            call("flat", {"IN": ROW}, **given)
+
+
+def test_e5_05_a_client_timeout_is_for_a_call_of_the_server_too(remote):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        runner = Runner(url=f"{remote.url.split(':')[0]}://127.0.0.1:{silent.getsockname()[1]}")
+        for call in (
+            runner.get_model_config,
+            lambda *names, **more: asyncio.run(runner.aio.get_model_config(*names, **more)),
+        ):
+            with pytest.raises(TimeoutError, match=r"^no answer from flat within 0\.1 s$"):
+                call("flat", client_timeout=0.1)
+        with pytest.raises(TimeoutError, match=r"^no answer from the server within 0\.1 s$"):
+            runner.is_server_live(client_timeout=0.1)
+        runner.close()
+
+
+def test_e5_06_the_client_timeout_of_a_stream_is_for_all_of_it(remote):
+    given = {"parameters": {"sleep": 0.2}, "client_timeout": 1.0}
+    assert [result["OUT"].item() for result in remote.many.stream([2], **given)] == [0, 1]
+    found = []
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"^the stream of many did not end within 1 s$"):
+        found.extend(result["OUT"].item() for result in remote.many.stream([50], **given))
+    assert time.monotonic() - began < 8  # of ten seconds
+    assert found[:1] == [0]
+
+    async def collect():
+        return [result async for result in remote.many.async_stream([50], **given)]
+
+    with pytest.raises(TimeoutError, match=r"^the stream of many did not end within 1 s$"):
+        asyncio.run(collect())
+    assert [result["OUT"].item() for result in remote.many.stream([3])] == [0, 1, 2]  # it has none
 
 
 def test_e5_05_metadata_is_asked_for_once_until_a_model_changes(runner, monkeypatch):

@@ -244,7 +244,7 @@ def test_an_idle_connection_that_the_server_closed_is_not_used():
         thread.start()
         connections = Connections(f"127.0.0.1:{listener.getsockname()[1]}")
         for _ in range(2):
-            with connections.request("GET", "v2", {}, [], 5, Exchange()) as response:
+            with connections.request("GET", "v2", {}, [], Exchange(5)) as response:
                 assert response.read() == b"ok"
             if not asked[1:]:
                 select.select([connections._idle[0].sock], [], [], 5)  # its end has come
@@ -261,7 +261,7 @@ def test_a_connection_that_the_system_gives_up_is_a_lost_server(monkeypatch):
     connections = Connections("127.0.0.1:1")
     with (
         pytest.raises(ServerLostError, match=r"no answer from 127\.0\.0\.1:1: Connection timed out"),
-        connections.request("GET", "v2", {}, [], None, Exchange()),
+        connections.request("GET", "v2", {}, [], Exchange(None)),
     ):
         pass
 

@@ -7,15 +7,15 @@ import dataclasses
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from triton_backend_sdk.errors import CancelledError, NotFoundError
 from triton_backend_sdk.runner.arguments import as_headers, as_timeout
 from triton_backend_sdk.runner.arrays import CASTS, Cast
 from triton_backend_sdk.runner.binding import BATCHES, Batch, Signature
-from triton_backend_sdk.runner.errors import ServerLostError, not_found
+from triton_backend_sdk.runner.errors import ServerLostError, not_found, timed_out
 from triton_backend_sdk.runner.lifecycle import Backing
 from triton_backend_sdk.runner.messages import InferRequest
 from triton_backend_sdk.runner.result import Result
@@ -23,12 +23,13 @@ from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Trans
 
 #: After these a model may be another one.
 _CHANGES = ("load_model", "unload_model")
-#: Errors that say more than themselves: of a server that went away, of a model that is another one now. A
-#: connection is closed soon after its server has died, which cancels what is left.
-_TELLING = (ServerLostError, NotFoundError, CancelledError)
+#: Errors of which more is known here: of a server that went away, of a model that is another one now, of a
+#: caller's time. A connection is closed soon after its server has died, which cancels what is left.
+_TELLING = (ServerLostError, NotFoundError, CancelledError, TimeoutError)
 #: Streams of coroutines that can be under way at once; more wait.
 _THREADS = 64
 Asked = TypeVar("Asked", Operation, InferRequest)
+Either: TypeAlias = Operation | InferRequest
 Item = TypeVar("Item")
 
 
@@ -64,10 +65,8 @@ class RunnerCore:
     def forked(self) -> None:
         """Start anew in a child process, and leave the parent what is the parent's."""
         self._finalizer.detach()
-        self._of_parent, self.backing = (
-            self.backing,
-            self.backing.forked(),
-        )  # kept: its end would be the parent's
+        self._of_parent = self.backing  # kept: its end would be the parent's
+        self.backing = self.backing.forked()
         self._streams = weakref.WeakSet()
         self._finalizer = weakref.finalize(self, _end, self.backing, self._streams)
         self._lock, self._executor = threading.Lock(), None
@@ -141,7 +140,7 @@ class RunnerCore:
         try:
             return transport.call(operation)
         except _TELLING as error:
-            self._failed(transport, error, operation.arguments.get("model_name"))
+            self._failed(transport, error, operation)
         finally:
             self._changed(operation)
 
@@ -151,7 +150,7 @@ class RunnerCore:
         try:
             return await transport.acall(operation)
         except _TELLING as error:
-            await self._afailed(transport, error, operation.arguments.get("model_name"))
+            await self._afailed(transport, error, operation)
         finally:
             self._changed(operation)
 
@@ -161,7 +160,7 @@ class RunnerCore:
         try:
             return transport.infer(request)
         except _TELLING as error:
-            self._failed(transport, error, request.model)
+            self._failed(transport, error, request)
 
     async def ainfer(self, request: InferRequest) -> Result:
         """Send a request and wait for its response."""
@@ -169,20 +168,12 @@ class RunnerCore:
         try:
             return await transport.ainfer(request)
         except _TELLING as error:
-            await self._afailed(transport, error, request.model)
+            await self._afailed(transport, error, request)
 
     def stream(self, request: InferRequest) -> Stream[Result]:
         """Send a request whose model gives any number of responses."""
         transport = self.backing.transport()
-        stream = transport.stream(request)
-
-        def responses() -> Iterator[Result]:
-            try:
-                yield from stream
-            except _TELLING as error:
-                self._failed(transport, error, request.model)
-
-        return self._open(responses(), stream)
+        return self._open(transport, request, lambda: transport.stream(request))
 
     def astream(self, request: InferRequest) -> AsyncIterator[Result]:
         """Send a request whose model gives any number of responses."""
@@ -198,15 +189,8 @@ class RunnerCore:
         """Send requests over one stream, and give all their responses and errors."""
         transport = self.backing.transport()
         given = {**(self.headers or {}), **(headers or {})}
-        found = transport.exchange(requests, timeout, given, compression)
-
-        def answers() -> Iterator[Answer]:
-            try:
-                yield from found
-            except _TELLING as error:
-                self._failed(transport, error, None)
-
-        return self._open(answers(), found)
+        asked = Operation("stream_infer", client_timeout=timeout)
+        return self._open(transport, asked, lambda: transport.exchange(requests, timeout, given, compression))
 
     def aexchange(
         self,
@@ -226,8 +210,23 @@ class RunnerCore:
         if executor is not None:
             executor.shutdown(wait=False)
 
-    def _open(self, items: Iterator[Item], stream: Stream[Item]) -> Stream[Item]:
-        made = Stream(items, stream.cancel)
+    def _open(self, transport: Transport, asked: Either, begin: Callable[[], Stream[Item]]) -> Stream[Item]:
+        """Begin a stream whose errors tell what really happened."""
+
+        @contextlib.contextmanager
+        def told() -> Iterator[None]:
+            try:
+                yield
+            except _TELLING as error:
+                self._failed(transport, error, asked, is_stream=True)
+
+        def items() -> Iterator[Item]:
+            with told():
+                yield from stream
+
+        with told():
+            stream = begin()
+        made = Stream(items(), stream.cancel)
         with self._lock:
             self._streams.add(made)
         return made
@@ -244,15 +243,26 @@ class RunnerCore:
             return self.backing.transport()
         return await in_thread(self._threads(), self.backing.transport, lambda: None)
 
-    def _failed(self, transport: Transport, error: Exception, model: str | None) -> NoReturn:
-        if self._is_lost(transport, error, model):
+    def _failed(
+        self,
+        transport: Transport,
+        error: Exception,
+        asked: Either,
+        *,
+        is_stream: bool = False,
+    ) -> NoReturn:
+        if isinstance(error, TimeoutError):
+            raise timed_out(error, asked.client_timeout, asked.model, is_stream=is_stream) from None
+        if self._is_lost(transport, error, asked.model):
             real = self.backing.explain(transport, error)
             if real is not error:
                 raise real from error
         raise error
 
-    async def _afailed(self, transport: Transport, error: Exception, model: str | None) -> NoReturn:
-        if self._is_lost(transport, error, model):
+    async def _afailed(self, transport: Transport, error: Exception, asked: Either) -> NoReturn:
+        if isinstance(error, TimeoutError):
+            raise timed_out(error, asked.client_timeout, asked.model) from None
+        if self._is_lost(transport, error, asked.model):
             threads = self._threads()
             real = await in_thread(threads, lambda: self.backing.explain(transport, error), lambda: None)
             if real is not error:

@@ -99,6 +99,17 @@ def not_found(
     return errors.NotFoundError(f"{error}; {hint}")
 
 
+def timed_out(
+    error: TimeoutError, seconds: float | None, model: str | None, *, is_stream: bool = False
+) -> TimeoutError:
+    """Say whose answer did not come within the caller's time, if there was one."""
+    if seconds is None:
+        return error
+    if is_stream:
+        return TimeoutError(f"the stream{f' of {model}' if model else ''} did not end within {seconds:g} s")
+    return TimeoutError(f"no answer from {model or 'the server'} within {seconds:g} s")
+
+
 def of_grpc(status: str, message: str) -> Exception:
     """Make the exception of a gRPC status, such as ``NOT_FOUND``."""
     if status == "DEADLINE_EXCEEDED":

@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,12 +23,41 @@ class Cancelled(Exception):  # noqa: N818  not an error: somebody asked for it
 
 
 class Exchange:
-    """One request under way, which another thread may end."""
+    """One request under way, which another thread may end.
 
-    def __init__(self) -> None:
+    :param seconds: that it may take, all in all.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
         self._lock = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
+        self._ends = None if seconds is None else time.monotonic() + seconds
+        #: Kept: a connection that the server will close forgets its own.
+        self._socket: socket.socket | None = None
         self.cancelled = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it may not take for ever."""
+        return self._ends is not None
+
+    def left(self) -> float | None:
+        """Give the seconds that are left.
+
+        :raises TimeoutError: none.
+        """
+        if self._ends is None:
+            return None
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def hurry(self, connected: socket.socket | None = None) -> None:
+        """Let what is sent or read next take no longer than what is left."""
+        self._socket = connected or self._socket
+        assert self._socket is not None
+        self._socket.settimeout(self.left())
 
     def cancel(self) -> None:
         """Cut the connection: what waits for its answer fails at once."""
@@ -58,13 +88,12 @@ class Connections:
         self._closed = False
 
     @contextlib.contextmanager
-    def request(  # noqa: PLR0917  what an HTTP request consists of
+    def request(
         self,
         method: str,
         path: str,
         headers: Mapping[str, str],
         body: Sequence[Any],
-        timeout: float | None,
         exchange: Exchange,
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request and give its response, whose body is not read yet.
@@ -72,17 +101,20 @@ class Connections:
         :raises ServerLostError: no connection, or it broke.
         :raises TimeoutError: no answer in time.
         """
-        connection = self._connection(timeout)
+        connection = self._connection()
         try:
             exchange.take(connection)
             if connection.sock is None:
+                connection.timeout = exchange.left()
                 connection.connect()
-            connection.sock.settimeout(timeout)
+            exchange.hurry(connection.sock)
             length = sum(len(part) for part in body)
             given = {"Content-Length": str(length), **headers} if body else dict(headers)
             data = b"".join(body) if length <= _JOINED else iter(body)
             connection.request(method, "/" + path, data if body else None, given)
+            exchange.hurry()
             response = connection.getresponse()
+            exchange.hurry()
             yield response
             response.read()  # what is left, so that the connection can be used again
         except BaseException as error:
@@ -90,8 +122,8 @@ class Connections:
             connection.close()
             if exchange.cancelled and isinstance(error, (OSError, http.client.HTTPException, ValueError)):
                 raise Cancelled from error
-            if isinstance(error, TimeoutError) and timeout is not None:  # else it is the system's
-                raise TimeoutError(f"no answer from {self.address} within {timeout:g} s") from None
+            if isinstance(error, TimeoutError) and exchange.is_limited:  # else it is the system's
+                raise TimeoutError(f"no answer from {self.address} in time") from None
             if isinstance(error, (OSError, http.client.HTTPException)):
                 raise ServerLostError(f"no answer from {self.address}: {_words(error)}") from error
             raise
@@ -107,7 +139,7 @@ class Connections:
         for connection in idle:
             connection.close()
 
-    def _connection(self, timeout: float | None) -> http.client.HTTPConnection:
+    def _connection(self) -> http.client.HTTPConnection:
         with self._lock:
             while self._idle:
                 connection = self._idle.pop()
@@ -115,8 +147,8 @@ class Connections:
                     return connection
                 connection.close()
         if self._context is not None:
-            return http.client.HTTPSConnection(self.address, timeout=timeout, context=self._context)
-        return http.client.HTTPConnection(self.address, timeout=timeout)
+            return http.client.HTTPSConnection(self.address, context=self._context)
+        return http.client.HTTPConnection(self.address)
 
     def _give_back(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:

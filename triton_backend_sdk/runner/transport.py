@@ -35,6 +35,11 @@ class Operation:
     #: False: give the protocol's own message where it has one.
     as_json: bool = True
 
+    @property
+    def model(self) -> str | None:
+        """The model that it is about."""
+        return self.arguments.get("model_name") or None
+
 
 class Stream(Iterator[T]):
     """The responses of one request as they come; leaving a ``with`` block early cancels the request."""

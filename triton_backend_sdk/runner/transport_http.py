@@ -38,20 +38,20 @@ class HttpTransport(Transport):
 
     def call(self, operation: Operation) -> Any:
         """Do one of the client methods."""
-        return self._call(operation, Exchange())
+        return self._call(operation, Exchange(operation.client_timeout))
 
     async def acall(self, operation: Operation) -> Any:
         """Do one of the client methods."""
-        exchange = Exchange()
+        exchange = Exchange(operation.client_timeout)
         return await in_thread(self._executor, lambda: self._call(operation, exchange), exchange.cancel)
 
     def infer(self, request: InferRequest) -> Result:
         """Send a request and wait for its response."""
-        return self._infer(request, Exchange())
+        return self._infer(request, Exchange(request.client_timeout))
 
     async def ainfer(self, request: InferRequest) -> Result:
         """Send a request and wait for its response."""
-        exchange = Exchange()
+        exchange = Exchange(request.client_timeout)
         return await in_thread(self._executor, lambda: self._infer(request, exchange), exchange.cancel)
 
     def stream(self, request: InferRequest) -> Stream[Result]:
@@ -59,9 +59,9 @@ class HttpTransport(Transport):
 
         :raises NotSupportedError: the request is more than that.
         """
-        signature = Signature(*(self.call(_of(request, name)) for name in ("metadata", "config")))
+        exchange = Exchange(request.client_timeout)
+        signature = Signature(*(self._call(_of(request, name), exchange) for name in ("metadata", "config")))
         _check_generate(request, signature)
-        exchange = Exchange()
         return Stream(self._events(request, signature, exchange), exchange.cancel)
 
     def exchange(
@@ -89,7 +89,7 @@ class HttpTransport(Transport):
         sent = [json.dumps(body).encode()] if body is not None else [b""] if how.method == "POST" else []
         path = _with_query(how.path(operation.arguments), operation.query)
         headers = {"Content-Type": "application/json", **(operation.headers or {})}
-        status, _, answer = self._send(how.method, path, headers, sent, operation.client_timeout, exchange)
+        status, _, answer = self._send(how.method, path, headers, sent, exchange)
         return _read(how, status, answer)
 
     def _infer(self, request: InferRequest, exchange: Exchange) -> Result:
@@ -101,22 +101,21 @@ class HttpTransport(Transport):
         if received not in (None, "none"):
             headers["Accept-Encoding"] = str(received)
         path = _with_query(f"{_path(request)}/infer", request.query)
-        status, given, answer = self._send("POST", path, headers, buffers, request.client_timeout, exchange)
+        status, given, answer = self._send("POST", path, headers, buffers, exchange)
         if status != _OK:
             raise _error(status, answer)
         return http_messages.read(given, answer)
 
-    def _send(  # noqa: PLR0917  what an HTTP request consists of
+    def _send(
         self,
         method: str,
         path: str,
         headers: Mapping[str, str],
         body: list[Any],
-        timeout: float | None,
         exchange: Exchange,
     ) -> tuple[int, Mapping[str, str], bytes]:
         try:
-            with self._connections.request(method, path, headers, body, timeout, exchange) as response:
+            with self._connections.request(method, path, headers, body, exchange) as response:
                 data = response.read()
                 encoding = response.headers.get("Content-Encoding")
                 status, given = response.status, response.headers
@@ -128,12 +127,12 @@ class HttpTransport(Transport):
         headers = {"Content-Type": "application/json", **(request.headers or {})}
         body = [http_messages.write_generate(request)]
         path = _with_query(f"{_path(request)}/generate_stream", request.query)
-        sent = self._connections.request("POST", path, headers, body, request.client_timeout, exchange)
+        sent = self._connections.request("POST", path, headers, body, exchange)
         try:
             with sent as response:
                 if response.status != _OK:
                     raise _error(response.status, response.read())
-                for line in _lines(response):
+                for line in _lines(response, exchange):
                     if line.startswith(b"data:"):
                         document = json.loads(line[5:])
                         if "error" in document:
@@ -143,17 +142,18 @@ class HttpTransport(Transport):
             raise CancelledError("the request was cancelled") from None
 
 
-def _lines(response: HTTPResponse) -> Iterator[bytes]:
+def _lines(response: HTTPResponse, exchange: Exchange) -> Iterator[bytes]:
     # Iterating over the response itself would take a connection that broke for its end.
     rest = b""
     while data := response.read1(1 << 16):
         *lines, rest = (rest + data).split(b"\n")
         yield from lines
+        exchange.hurry()
 
 
 def _of(request: InferRequest, what: str) -> Operation:
     given = {"model_name": request.model, "model_version": request.version}
-    return Operation(f"get_model_{what}", given, request.headers, None, request.client_timeout)
+    return Operation(f"get_model_{what}", given, request.headers)
 
 
 def _check_generate(request: InferRequest, signature: Signature) -> None:
