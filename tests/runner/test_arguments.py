@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import math
@@ -194,11 +195,42 @@ def test_urls_of_every_form():
     assert choose_protocol(None, "https://h:443") == ("http", "h:443")
 
 
-def test_the_wrong_port(started, over_http):
-    with pytest.raises(ConnectionError, match=r"speaks no HTTP; is it the port of gRPC\?"):
-        Runner(url=f"http://{started.server.grpc_url}").flat.run(ROW)
-    with pytest.raises(ConnectionError):
-        Runner(url=f"grpc://{over_http.url.removeprefix('http://')}").flat.run(ROW)
+@pytest.mark.parametrize("spoken", ["grpc", "http", "grpcs"])
+def test_the_wrong_port(started, spoken):
+    """Each says what is there, and the url that fits."""
+    there, place = ("gRPC", "grpc_url") if spoken == "http" else ("HTTP", "http_url")
+    place = getattr(started.server, place)
+    runner = Runner(url=f"{spoken}://{place}")
+    words = rf"^{place} speaks {there}, not \w+: url='{there.lower()}://{place}'$"
+    for call in (
+        lambda: runner.flat.run(ROW),
+        lambda: asyncio.run(runner.flat.async_run(ROW)),
+        runner.is_server_live,
+    ):
+        with pytest.raises(ConnectionError, match=words):
+            call()
+    runner.close()
+
+
+def test_a_port_of_neither():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        place = f"127.0.0.1:{listener.getsockname()[1]}"
+
+        def greet():
+            with contextlib.suppress(OSError):  # closed at the end
+                while True:
+                    with listener.accept()[0] as connection:
+                        connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=greet, daemon=True)
+        thread.start()
+        for protocol, words in (("http", "speaks no HTTP$"), ("grpc", "failed to connect")):
+            runner = Runner(url=f"{protocol}://{place}")
+            with pytest.raises(ConnectionError, match=words):
+                runner.is_server_live()
+            runner.close()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
 
 
 def test_proxies_have_no_part_in_loopback(started, monkeypatch):

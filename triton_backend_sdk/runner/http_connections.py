@@ -125,6 +125,10 @@ class Connections:
             if isinstance(error, TimeoutError) and exchange.is_limited:  # else it is the system's
                 raise TimeoutError(f"no answer from {self.address} in time") from None
             if isinstance(error, (OSError, http.client.HTTPException)):
+                if _speaks_http2(error):
+                    scheme = "grpc" if self._context is None else "grpcs"
+                    said = f"{self.address} speaks gRPC, not HTTP: url='{scheme}://{self.address}'"
+                    raise ServerLostError(said) from error
                 raise ServerLostError(f"no answer from {self.address}: {_words(error)}") from error
             raise
         finally:
@@ -170,7 +174,12 @@ def _cut(connection: http.client.HTTPConnection) -> None:
         connection.sock.shutdown(socket.SHUT_RDWR)
 
 
+def _speaks_http2(error: Exception) -> bool:
+    """Say whether what came instead of a status was a frame of settings, a server's first words in HTTP/2."""
+    return isinstance(error, http.client.BadStatusLine) and error.args[0][3:9] == "\x04\0\0\0\0\0"
+
+
 def _words(error: Exception) -> str:
     if isinstance(error, http.client.BadStatusLine) and not isinstance(error, http.client.RemoteDisconnected):
-        return "what answers there speaks no HTTP; is it the port of gRPC?"
+        return "what answers there speaks no HTTP"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 from abc import ABC, abstractmethod
@@ -9,11 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from triton_backend_sdk.errors import InvalidArgError
-from triton_backend_sdk.runner.errors import NotSupportedError
+from triton_backend_sdk.runner.errors import NotSupportedError, ServerLostError
+from triton_backend_sdk.runner.http_connections import Connections, Exchange
 from triton_backend_sdk.runner.transport import Transport
 from triton_backend_sdk.runner.transport_grpc import GrpcTransport
 from triton_backend_sdk.runner.transport_http import HttpTransport
 from triton_backend_sdk.tools.endpoints import get_text
+
+#: Seconds for a server to show that it speaks HTTP.
+_PROBE_LIMIT_S = 1.0
 
 
 class Backing(ABC):
@@ -108,6 +113,20 @@ class Attached(Backing):
             transport, self._transport, self._closed = self._transport, None, True
         if transport is not None:
             transport.close()
+
+    def explain(self, transport: Transport, error: Exception) -> Exception:
+        """Say where gRPC got no connection because the port is HTTP's; its own words are 'Socket closed'."""
+        if self._protocol != "grpc" or "failed to connect" not in str(error):
+            return error
+        for scheme in dict.fromkeys(("https" if self._secure else "http", "http")):
+            connections = Connections(self._address, secure=scheme == "https")
+            with contextlib.suppress(Exception):  # anything but an answer of HTTP
+                with connections.request("GET", "v2/health/live", {}, [], Exchange(_PROBE_LIMIT_S)):
+                    connections.close()
+                return ServerLostError(
+                    f"{self._address} speaks HTTP, not gRPC: url='{scheme}://{self._address}'"
+                )
+        return error
 
     def metrics_text(self) -> str:
         """Give the metrics in Prometheus' format."""
