@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.runner.conftest import wait_for
 from triton_backend_sdk.errors import InvalidArgError, UnavailableError
 from triton_backend_sdk.runner import Runner, regions, shared_memory
 from triton_backend_sdk.runner.regions import Pool, Region
@@ -131,6 +133,42 @@ def test_a_region_that_the_server_may_still_use_is_not_used_again(shared, remote
     assert len(names(remote)) == 2
 
 
+@pytest.mark.parametrize("how", ["run", "async_run"])
+def test_a_region_is_let_go_once_the_server_has_no_use_for_it(shared, remote, how):
+    for _ in range(2):
+        shared.flat.run(LARGE)
+    mine = set(files())
+    given = {"parameters": {"sleep": 0.5}}
+    if how == "run":
+        with pytest.raises(TimeoutError):
+            shared.flat.run(LARGE, client_timeout=0.1, **given)
+    else:
+        with pytest.raises(asyncio.TimeoutError):
+            asyncio.run(asyncio.wait_for(shared.flat.async_run(LARGE, **given), 0.1))
+    assert mine <= set(files())
+    sizes = iter(range(1, 100))
+
+    def are_gone():
+        number = next(sizes)
+        shared.changing.run(np.zeros(LARGE.size * number, np.float32))  # wants a region of its own
+        time.sleep(0.05)
+        return not mine & {*files(), *names(remote)}
+
+    wait_for(are_gone)
+
+
+def test_a_server_that_would_take_memory_away_from_a_request_is_not_asked(shared, remote, monkeypatch):
+    monkeypatch.setattr(shared_memory, "_FIRST_SAFE", (99, 0))
+    with pytest.raises(TimeoutError):
+        shared.flat.run(LARGE, parameters={"sleep": 0.2}, client_timeout=0.1)
+    [mine] = files()
+    remote.flat.run(LARGE)  # after it
+    for size in (1, 2):
+        shared.flat.run(np.zeros(LARGE.size * size, np.float32))
+    assert mine in files()
+    assert mine in names(remote)
+
+
 def test_coroutines_use_it_too(shared):
     async def several():
         results = await asyncio.gather(*(shared.flat.async_run(LARGE + number) for number in range(6)))
@@ -164,9 +202,42 @@ def test_no_room(monkeypatch):
     assert files() == []
 
 
+def telling(told, used=()):
+    """What tells a server of regions, one that refuses to forget what is used."""
+
+    def let_go(region):
+        if region.name in used:
+            raise UnavailableError("in use")
+        told.remove(region.name)
+
+    return lambda region: told.append(region.name), lambda region: told.remove(region.name), let_go
+
+
+def test_what_the_server_uses_still_is_asked_for_again():
+    told, used = [], []
+    pool = Pool(*telling(told, used))
+    regions_ = [pool.take(1) for _ in range(3)]
+    for region in regions_:
+        pool.give_up(region)
+    first, second, third = used[:] = [region.name for region in regions_]
+    pool.take(1)
+    assert {first, second, third} < set(told)
+    used.remove(third)
+    used.remove(second)  # the next to be asked for
+    pool.take(1)
+    assert second not in told
+    assert third not in told
+    assert first in told
+    assert first in files()
+    pool.close()
+    late = pool.take(1)
+    pool.give_up(late)
+    assert files() == []
+
+
 def test_a_pool_uses_regions_again_by_size():
     told = []
-    pool = Pool(lambda region: told.append(region.name), lambda region: told.remove(region.name))
+    pool = Pool(*telling(told))
     one, two = pool.take(100), pool.take(100_000)
     assert (one.size, two.size) == (1 << 16, 1 << 17)
     pool.give_back(one)
@@ -181,7 +252,7 @@ def test_a_pool_uses_regions_again_by_size():
 
 def test_room_that_is_short_is_found_among_idle_regions(monkeypatch):
     told, room = [], [3 << 20]
-    pool = Pool(lambda region: told.append(region.name), lambda region: told.remove(region.name))
+    pool = Pool(*telling(told))
     real = regions.os.posix_fallocate
 
     def allocate(descriptor, offset, size):

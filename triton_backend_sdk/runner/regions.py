@@ -13,13 +13,14 @@ import mmap
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from triton_backend_sdk.errors import UnavailableError
+from triton_backend_sdk.errors import TritonError, UnavailableError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -118,14 +119,23 @@ class Pool:
 
     :param register: tells the server of a new region.
     :param unregister: tells it to forget one.
+    :param let_go: tells it to forget one that a request may use still; raises where it would not be safe.
     """
 
-    def __init__(self, register: Callable[[Region], None], unregister: Callable[[Region], None]) -> None:
+    def __init__(
+        self,
+        register: Callable[[Region], None],
+        unregister: Callable[[Region], None],
+        let_go: Callable[[Region], None],
+    ) -> None:
         self._register = register
         self._unregister = unregister
+        self._let_go = let_go
         # Reentrant: memory that is let go during a call gives its region back on the same thread.
         self._lock = threading.RLock()
         self._idle: dict[int, list[Region]] = {}
+        #: Those that a request which was given up may use still.
+        self._doubtful: deque[Region] = deque()
         self._all: list[Region] = []
         self._closed = False
 
@@ -138,9 +148,11 @@ class Pool:
             idle = self._idle.get(rounded)
             if idle:
                 return idle.pop()
+        self._reclaim()
         try:
             region = Region(rounded)
         except UnavailableError:
+            self._reclaim(everything=True)
             self._drop_idle()
             region = Region(rounded)
         try:
@@ -160,6 +172,33 @@ class Pool:
                 return
         region.close()
 
+    def give_up(self, region: Region) -> None:
+        """Take a region that the server may use still: it is let go once the server has no use for it."""
+        with self._lock:
+            if not self._closed:
+                self._doubtful.append(region)
+                return
+        region.close()
+
+    def _reclaim(self, *, everything: bool = False) -> None:
+        """Let go of what the server has no use for any more; ``everything``: do not stop where it has one."""
+        for _ in range(len(self._doubtful)):
+            with self._lock:
+                if not self._doubtful:
+                    return
+                region = self._doubtful.popleft()
+            try:
+                self._let_go(region)
+            except Exception as error:  # anything: it is looked at again, or closed at the end
+                with self._lock:
+                    self._doubtful.append(region)
+                if not (everything and isinstance(error, TritonError)):
+                    return
+                continue
+            with self._lock:
+                self._all = [each for each in self._all if each is not region]
+            region.close()
+
     def _drop_idle(self) -> None:
         """Make room: sizes of the past may not be those of the future."""
         sweep()
@@ -174,6 +213,7 @@ class Pool:
         with self._lock:
             self._closed = True
             regions, self._all, self._idle = self._all, [], {}
+            self._doubtful.clear()
         self._forget(regions)
 
     def _forget(self, regions: list[Region]) -> None:

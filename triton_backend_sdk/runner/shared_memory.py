@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from triton_backend_sdk.dtypes import DataType
-from triton_backend_sdk.errors import CancelledError, TritonError
-from triton_backend_sdk.runner.errors import ServerEndedError, ServerLostError
+from triton_backend_sdk.errors import CancelledError, TritonError, UnavailableError
+from triton_backend_sdk.runner.errors import ServerLostError
 from triton_backend_sdk.runner.messages import InferRequest, InputTensor, OutputWish
 from triton_backend_sdk.runner.regions import ALIGNMENT, Pool, Region, is_left, sweep
 from triton_backend_sdk.runner.result import OutputTensor, Result
@@ -28,8 +28,12 @@ from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Trans
 _LEAST = 1 << 15
 #: For the server to map a region, or to forget it.
 _TELL_LIMIT_S = 10.0
-#: After these the server has, or has had, nothing to do with a request; but for some, see failed().
+#: After these the server has, or has had, nothing to do with a request, unless they are one of the others.
 _ENDS = (TritonError, ValueError)
+_NO_ENDS = (CancelledError, ServerLostError)
+#: Servers before crash where a region is taken away from a request under way; 2.50 refuses that, later ones
+#: wait for the request's end.
+_FIRST_SAFE = (2, 50)
 #: Kinds of requests of which the outputs' sizes are remembered.
 _MOST_KINDS = 4096
 _TOO_SMALL = re.compile(r"shared memory size specified with the request for output")
@@ -62,7 +66,8 @@ class SharedMemoryTransport(Transport):
         self.protocol = inner.protocol
         #: By kind of request; None: its outputs differ from time to time.
         self.learnt: dict[Any, _Learnt | None] = {}
-        self.pool = Pool(self._register, self._unregister)
+        self._is_safe: bool | None = None
+        self.pool = Pool(self._register, self._unregister, self._let_go)
 
     def call(self, operation: Operation) -> Any:
         """Do one of the client methods."""
@@ -77,14 +82,14 @@ class SharedMemoryTransport(Transport):
         loan = _Loan(self, request)
         try:
             return loan.result(self._inner.infer(loan.request))
-        except _ENDS as error:
+        except BaseException as error:
             again = loan.failed(error)
             if again is None:
                 raise
         loan = _Loan(self, again)
         try:
             return loan.result(self._inner.infer(loan.request))
-        except _ENDS as error:
+        except BaseException as error:
             loan.failed(error)
             raise
 
@@ -93,14 +98,14 @@ class SharedMemoryTransport(Transport):
         loan = _Loan(self, request)
         try:
             return loan.result(await self._inner.ainfer(loan.request))
-        except _ENDS as error:
+        except BaseException as error:
             again = loan.failed(error)
             if again is None:
                 raise
         loan = _Loan(self, again)
         try:
             return loan.result(await self._inner.ainfer(loan.request))
-        except _ENDS as error:
+        except BaseException as error:
             loan.failed(error)
             raise
 
@@ -140,6 +145,15 @@ class SharedMemoryTransport(Transport):
         if self.ended is None:
             self._tell("unregister", {"name": region.name})
 
+    def _let_go(self, region: Region) -> None:
+        if self._is_safe is None:
+            asked = Operation("get_server_metadata", headers=self._headers, client_timeout=_TELL_LIMIT_S)
+            version = re.findall(r"\d+", self._inner.call(asked)["version"])
+            self._is_safe = tuple(map(int, version[:2])) >= _FIRST_SAFE
+        if not self._is_safe:
+            raise UnavailableError("this server would let go of what a request uses")
+        self._unregister(region)
+
     def _tell(self, what: str, given: Mapping[str, Any]) -> Any:
         name = "get_system_shared_memory_status" if what == "status" else f"{what}_system_shared_memory"
         return self._inner.call(Operation(name, given, self._headers, client_timeout=_TELL_LIMIT_S))
@@ -169,6 +183,7 @@ class _Loan:
         """Put arrays into a result for the outputs that are in shared memory, and learn sizes."""
         if self._inputs is not None:
             self._pool.give_back(self._inputs)
+            self._inputs = None
         if self._kind is not None and self._kind not in self._learnt:
             large = {
                 name: size for name, size in map(_name_and_size, result.tensors.values()) if size >= _LEAST
@@ -178,13 +193,12 @@ class _Loan:
             self._fill(result, self._outputs)
         return result
 
-    def failed(self, error: Exception) -> InferRequest | None:
+    def failed(self, error: BaseException) -> InferRequest | None:
         """Take regions back, and say whether the request can be sent again, and how."""
-        sure = not isinstance(error, (CancelledError, ServerLostError, ServerEndedError))
-        if sure:  # else the server may still use them: they are left alone until the end
-            for region in (self._inputs, self._outputs):
-                if region is not None:
-                    self._pool.give_back(region)
+        sure = isinstance(error, _ENDS) and not isinstance(error, _NO_ENDS)
+        for region in (self._inputs, self._outputs):
+            if region is not None:
+                (self._pool.give_back if sure else self._pool.give_up)(region)
         if self._outputs is None or not _TOO_SMALL.search(str(error)):
             return None
         self._learn(None)
