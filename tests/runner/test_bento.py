@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
+import re
+import shlex
 import sys
 
 import pytest
@@ -13,9 +16,11 @@ from click.testing import CliRunner
 from tests.runtime.conftest import write_model
 from triton_backend_sdk import cli
 from triton_backend_sdk._version import __version__
+from triton_backend_sdk.runner import Runner
 from triton_backend_sdk.tools.bento import export
 from triton_backend_sdk.tools.check.bucket import BucketPath, Listing
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.installation import STUB, find_server
 
 
 def run(*words):
@@ -165,6 +170,63 @@ def test_empty_version_folders_are_packed_too(models, tmp_path):
     assert run("export", models).exit_code == 0
     assert (models / "plain" / "1" / ".gitkeep").is_file()
     assert ".gitkeep" not in run("export", models, "--force").output
+
+
+ADD = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        given = [pb_utils.get_input_tensor_by_name(request, "IN").as_numpy() for request in requests]
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array + 1)]) for array in given]
+"""
+
+
+@pytest.fixture
+def of_python(tmp_path):
+    """A repository with a model of Triton's Python backend, told by its config or by its file."""
+    root = tmp_path / "of python" / "models"
+    write_model(root, "add", "python", {"IN": ("FP32", [-1])}, {"OUT": ("FP32", [-1])})
+    for name in ("add", "bare"):
+        (root / name / "1").mkdir(parents=True, exist_ok=True)
+        (root / name / "1" / "model.py").write_text(ADD)
+    (root / "bare" / "config.pbtxt").write_text("")
+    return root
+
+
+def test_models_of_the_python_backend_are_told_how_to_run_without_its_stub(of_python):
+    """What is told is typed, and the server that tbsdk fetches runs them."""
+    output = run("export", of_python).output
+    assert "lacks the stub of Triton's Python backend, which add, bare would need" in output
+    assert "bentoml serve" not in output
+    build, serve = (shlex.split(line) for line in re.findall(r"^  (tbsdk .*)$", output, re.MULTILINE))
+    assert CliRunner().invoke(cli.cli, build[1:]).exit_code == 0
+    assert serve[:-1] == ["tbsdk", "bento", "serve", str(of_python.parent), "--triton-option"]
+    with Runner(of_python, load_model=["add"], triton_options=serve[-1:]) as runner:
+        assert runner.add.run([1, 2])["OUT"].tolist() == [2, 3]
+
+
+def test_a_server_with_the_stub_runs_models_of_the_python_backend(of_python, models, tmp_path, monkeypatch):
+    fetched = find_server()
+
+    def has(*names):
+        folder = tmp_path / str(len(names)) / "python"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).touch()
+        server = dataclasses.replace(fetched, backends=folder.parent)
+        monkeypatch.setattr("triton_backend_sdk.cli.bento.find_server", lambda: server)
+        return "the stub" not in run("export", of_python, "--force").output
+
+    library, stock = "libtriton_python.so", "triton_python_backend_utils.py"
+    assert has(library, stock, STUB)
+    assert has(library)  # ours in its place
+    assert not has(library, stock)
+    assert not has()
+    assert "the stub" not in run("export", models).output  # which are of other backends
+    for name in ("add", "bare"):
+        (of_python / name / STUB).touch()
+    assert "the stub" not in run("export", of_python, "--force").output
 
 
 @pytest.fixture

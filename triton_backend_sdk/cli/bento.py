@@ -17,6 +17,7 @@ from triton_backend_sdk.runner.settings import server_options
 from triton_backend_sdk.tools import bento
 from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION, sdk_checkout
 from triton_backend_sdk.tools.errors import HandledError
+from triton_backend_sdk.tools.installation import find_server
 from triton_backend_sdk.tools.server_options.options import is_uri
 
 
@@ -89,7 +90,10 @@ def export(
     if found.empty:
         console.say(f"wrote .gitkeep in {len(found.empty)} version folder(s): BentoML packs no empty ones")
     _advise(folder, wheel)
-    console.say(f"next: cd {shlex.quote(str(folder))} && bentoml serve")
+    if found.python and not _runs_python():
+        _advise_python(found.python, folder.resolve())
+    else:
+        console.say(f"next: cd {shlex.quote(str(folder))} && bentoml serve")
 
 
 def _advise(folder: Path, wheel: str | None) -> None:
@@ -99,6 +103,25 @@ def _advise(folder: Path, wheel: str | None) -> None:
         paths = shlex.join([str(folder / "wheels"), str(checkout)])
         console.say("note: this SDK is a checkout; for bentoml containerize, make a wheel and export again:")
         console.say(f"  python3 -m pip wheel --no-deps -w {paths}")
+
+
+def _runs_python() -> bool:
+    try:
+        return find_server().runs_python
+    except HandledError:
+        return False  # the one that tbsdk fetches does not
+
+
+def _advise_python(models: Sequence[str], folder: Path) -> None:
+    """Say how models of the stock Python backend run on a server without its stub."""
+    named = ", ".join(models[:3]) + (f" and {len(models) - 3} more" if models[3:] else "")
+    backends = folder / "backends"
+    build = ["build", "--compat", "--name", "python", "-o", str(backends)]
+    serve = ["bento", "serve", str(folder), "--triton-option", f"backend-directory={backends}"]
+    console.say(f"note: the server here lacks the stub of Triton's Python backend, which {named} would need;")
+    console.say("next: run such models in its process, and link into that folder what other models need:")
+    for words in (build, serve):
+        console.say(f"  {shlex.join(['tbsdk', *words])}")
 
 
 def _copy(repository: Path, folder: Path) -> Path | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from triton_backend_sdk.tools.check.completed import is_stock
 from triton_backend_sdk.tools.check.repository import ModelDirectory, Repository, open_root
 from triton_backend_sdk.tools.config_text import parse_config
 from triton_backend_sdk.tools.dockerfile import DEFAULT_VERSION, Image
@@ -127,12 +128,14 @@ _FROM_WHEEL = """  packages:
 
 @dataclass(frozen=True)
 class Export:
-    """The two files."""
+    """The two files, and what is to be told of the repository."""
 
     service: str
     bentofile: str
     #: Version folders without a file, as ensembles have them: BentoML packs files only.
     empty: Sequence[Path] = ()
+    #: Models of the stock Python backend, without a stub of their own.
+    python: Sequence[str] = ()
 
 
 def export(
@@ -180,7 +183,8 @@ def export(
         python=base.python,
         image=base.server,
     )
-    return Export(head + methods, bentofile, () if folder is None else _empty_versions(models))
+    empty = () if folder is None else _empty_versions(models)
+    return Export(head + methods, bentofile, empty, [model.name for model in models if is_stock(model)])
 
 
 def _models(repository: Path | str) -> list[ModelDirectory]:
@@ -223,9 +227,7 @@ def _imports(methods: str, is_local: bool) -> str:
 
 def _methods(models: Sequence[ModelDirectory]) -> list[str]:
     used, found = set(_TAKEN), []
-    for model in models:
-        if not model.has_config:
-            continue
+    for model in (each for each in models if each.has_config):
         try:
             fields = parse_config(model.config_path.read_bytes().decode())
         except (OSError, ValueError) as error:

@@ -14,9 +14,8 @@ from pathlib import Path
 from triton_backend_sdk.tools.check.libraries import unresolved
 from triton_backend_sdk.tools.doctor_finding import Finding
 from triton_backend_sdk.tools.errors import HandledError
-from triton_backend_sdk.tools.installation import ServerInstallation, find_server
+from triton_backend_sdk.tools.installation import STUB, ServerInstallation, find_server
 
-STUB = "triton_python_backend_stub"
 DEVICES = Path("/dev")
 CGROUP = Path("/sys/fs/cgroup")
 #: Files that engines leave in their containers.

@@ -15,6 +15,8 @@ from triton_backend_sdk.tools.install import server_directory
 IMAGE_ROOT = Path("/opt/tritonserver")
 #: The environment variable that names a tritonserver, or the folder above its bin.
 VARIABLE = "TBSDK_TRITONSERVER"
+#: The program that the stock Python backend starts for each of its models; a model may bring its own.
+STUB = "triton_python_backend_stub"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class ServerInstallation:
     origin: str
     #: As in 2.51.0; None where no file says so.
     version: str | None
+
+    @property
+    def runs_python(self) -> bool:
+        """Whether models of the Python backend can start: it has its stub, or another takes its place."""
+        folder = None if self.backends is None else self.backends / "python"
+        if folder is None or not (folder / "libtriton_python.so").is_file():
+            return False
+        return (folder / STUB).is_file() or not (folder / "triton_python_backend_utils.py").is_file()
 
 
 def find_server(explicit: Path | None = None) -> ServerInstallation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from triton_backend_sdk.tools.check.repository import Entries, ModelDirectory
+from triton_backend_sdk.tools.installation import STUB
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,12 @@ def complete(model: ModelDirectory, *, before_aoti: bool = False) -> Completed |
         return given
     _, dot, backend = model.name.partition(".")
     return Completed(backend, "", f"model.{backend}") if dot else None
+
+
+def is_stock(model: ModelDirectory) -> bool:
+    """Say whether a model wants the stub of the stock Python backend: it has none of its own."""
+    found = None if model.message is None else complete(model)
+    return found is not None and found.backend == "python" and STUB not in model.entries
 
 
 def _means(given: Completed, kind: _Kind, files: Entries, before_aoti: bool) -> bool:

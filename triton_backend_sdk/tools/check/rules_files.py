@@ -14,6 +14,7 @@ from triton_backend_sdk.tools.check.libraries import unresolved
 from triton_backend_sdk.tools.check.repository import Entries, ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare, repository_rule
 from triton_backend_sdk.tools.check.rules_backend import escapes
+from triton_backend_sdk.tools.installation import STUB
 
 C13 = declare("C13", "a model's file that is not there, or a folder in its place", phase="load")
 C22 = declare("C22", "labels that are not there, or outside the model", phase="load")
@@ -182,7 +183,7 @@ def check_stub(self: Rule, context: Context) -> Iterator[Finding]:
     if context.backends is None:
         return
     folder = context.backends / "python"
-    stub = folder / "triton_python_backend_stub"
+    stub = folder / STUB
     users = [
         model
         for model in context.models
