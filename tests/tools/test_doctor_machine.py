@@ -186,6 +186,20 @@ def test_engines(monkeypatch, answer, verdict, detail):
     assert (finding.verdict, finding.detail) == (verdict, detail)
 
 
+@pytest.mark.parametrize("marks", [[], ["docker"]], ids=["outside", "inside"])
+def test_an_engine_that_does_not_work_is_started_where_it_runs(monkeypatch, tmp_path, marks):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr(machine, "MARKS", dict.fromkeys(marks, tmp_path))
+    monkeypatch.setattr(machine, "_ENGINES", ("podman",))
+    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(machine, "_run", lambda *command: None)
+
+    mend = list(machine.check_container())[-1].mend
+
+    assert ("systemctl start podman" in mend) == (not marks)
+    assert ("use podman on the host" in mend) == bool(marks)
+
+
 def test_an_engine_that_never_answers(monkeypatch):
     monkeypatch.setattr(machine, "_ENGINE_SECONDS", 0.1)
 

@@ -22,6 +22,8 @@ CGROUP = Path("/sys/fs/cgroup")
 MARKS = {"docker": Path("/.dockerenv"), "podman": Path("/run/.containerenv")}
 _ENGINES = ("docker", "podman")
 _ENGINE_SECONDS = 10.0
+#: What lets a container use the engine of its host.
+_SOCKET = "-v /var/run/docker.sock:/var/run/docker.sock"
 _GIB = 1 << 30
 #: Below these a server with some models and clients meets its limits.
 _FILES, _LOCKED, _STACK, _MEMORY, _PROCESSES = 4096, 64 << 20, 8 << 20, _GIB, 1024
@@ -110,14 +112,20 @@ def check_container() -> Iterator[Finding]:
             said = (
                 "no answer" if result is None else (result.stderr + result.stdout).strip().partition("\n")[0]
             )
-            mend = "start its service, or add yourself to its group: systemctl start docker"
+            mend = f"start its service, or add yourself to its group: systemctl start {name}"
+            if _engine_around():
+                mend = f"use {name} on the host; or, with docker there, start this container with {_SOCKET}"
             yield Finding("container engine", "warn", f"{name} does not work: {said}", mend)
 
 
+def _engine_around() -> str | None:
+    """Tell what runs the container that this is; None where it is none."""
+    kubernetes = "Kubernetes" if "KUBERNETES_SERVICE_HOST" in os.environ else None
+    return next((name for name, mark in MARKS.items() if mark.exists()), kubernetes)
+
+
 def _check_inside() -> Iterator[Finding]:
-    inside = next((name for name, mark in MARKS.items() if mark.exists()), None)
-    if inside is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-        inside = "Kubernetes"
+    inside = _engine_around()
     memory = _limit("memory.max", "memory/memory.limit_in_bytes")
     processes = _limit("pids.max", "pids/pids.max")
     limits = []
