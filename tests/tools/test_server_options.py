@@ -396,7 +396,8 @@ def test_yaml_with_old_flags_is_translated(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("htp-port: 1", "a.yaml: tritonserver has no option 'htp_port'; did you mean 'http_port'"),
+        ("htp-port: 1", "a.yaml: tritonserver has no option 'htp-port'; did you mean 'http-port'"),
+        ("htp_port: 1", "a.yaml: tritonserver has no option 'htp_port'; did you mean 'http_port'"),
         ("- http-port", "holds no options"),
         ("http-port: [", "cannot read"),
         (None, r"cannot read .*a\.yaml: No such file or directory"),

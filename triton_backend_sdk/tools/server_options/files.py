@@ -9,7 +9,7 @@ import yaml
 
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.server_options.deprecated import DEPRECATED, modern
-from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, read
+from triton_backend_sdk.tools.server_options.options import ServerOptions, field_of, flags, read
 from triton_backend_sdk.tools.server_options.values import InvalidOptionError, plain_text
 
 
@@ -54,11 +54,12 @@ def save(options: ServerOptions, file: Path) -> None:
 
 def _translated(contents: dict[str, Any], strict: bool) -> dict[str, Any]:
     """Give the contents with what stands for the old flags today."""
-    found = {name.replace("-", "_"): value for name, value in contents.items()}
-    given = [(name.replace("_", "-"), value) for name, value in found.items()]
+    given = [(name.replace("_", "-"), value) for name, value in contents.items()]
+    found = {
+        field_of(name): value for name, value in contents.items() if name.replace("_", "-") not in DEPRECATED
+    }
     old = [(name, plain_text(each)) for name, value in given if name in DEPRECATED for each in _list(value)]
     new = [(name, "") for name, _ in given if name not in DEPRECATED]
-    found = {name.replace("-", "_"): found[name.replace("-", "_")] for name, _ in new}
     texts: dict[str, list[str]] = {}
     for name, text in modern([*old, *new], strict):
         if (name, text) not in new:

@@ -34,12 +34,8 @@ class ServerOptions(Fields):
 
     def __new__(cls, **fields: Any) -> ServerOptions:
         """Refuse an unknown name in words that help."""
-        known = names()
         for name in fields:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                meant = f"; did you mean '{close[0]}'?" if close else ""
-                raise TypeError(f"tritonserver has no option '{name}'{meant}")
+            _refuse_unknown(name, names())
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -85,7 +81,7 @@ class ServerOptions(Fields):
 
         :raises TypeError: a name does not exist.
         """
-        return cls(**{name.replace("-", "_"): value for name, value in fields.items()})
+        return cls(**{field_of(name): value for name, value in fields.items()})
 
     def with_defaults(self, **defaults: Any) -> ServerOptions:
         """Give a copy in which the fields that are not set have these values."""
@@ -111,6 +107,25 @@ class ServerOptions(Fields):
 def names() -> list[str]:
     """Give the names of all fields."""
     return [*flags(), "preload"]
+
+
+def field_of(name: str) -> str:
+    """Give the field that a name stands for, in which dashes may be written as in tritonserver's help.
+
+    :raises TypeError: there is none; says which one is close, in the same spelling.
+    """
+    spelt = names() if "_" in name else [each.replace("_", "-") for each in names()]
+    field = name.replace("-", "_")
+    if field not in names():
+        _refuse_unknown(name, spelt)
+    return field
+
+
+def _refuse_unknown(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean '{close[0]}'?" if close else ""
+        raise TypeError(f"tritonserver has no option '{name}'{meant}")
 
 
 @functools.cache
