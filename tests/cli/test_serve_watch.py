@@ -132,7 +132,7 @@ def test_a_changed_config_and_a_new_and_a_removed_model_are_taken_up(serve, proj
     more = project.model_repository / "more"
     (more / "1").mkdir(parents=True)
     (more / "config.pbtxt").write_text('backend: "echo"\n' + ECHO_MODELS["rows"])
-    one.wait_for("more: reloaded")
+    one.wait_for("more: loaded in")
     assert ask(url, "more") == 1.0
     config = project.model_repository / "rows" / "config.pbtxt"
     config.write_text(config.read_text().replace('"OUT"', '"RESULT"'))
@@ -184,7 +184,7 @@ def test_a_model_that_is_broken_at_the_start_is_mended(serve, project):  # noqa:
     one.wait_for("rows version 1  UNAVAILABLE")
     url = one.wait_for("http     ").split()[1]
     edit(project, "FACTOR = (", "FACTOR = 7")
-    one.wait_for("rows: reloaded")
+    one.wait_for("rows: loaded in")
     answers_with(url, "rows", 7.0)
 
 

@@ -202,7 +202,7 @@ def test_what_a_build_that_fails_does_not_concern_is_loaded(project):
     }
     assert [result.action for result in taken_up(reloader(project, server, build), changed)] == [
         "build",
-        "load",
+        "reload",
     ]
     assert server.calls == ["load other"]
 

@@ -152,7 +152,7 @@ def _tell(result: Reload, triton: TritonServer) -> None:
 def reload_lines(result: Reload, *, old_answers: bool) -> list[Text]:
     """Say what came of a change."""
     if result.error is None:
-        verb = {"load": "reloaded", "unload": "unloaded"}[result.action]
+        verb = {"load": "loaded", "reload": "reloaded", "unload": "unloaded"}[result.action]
         return [Text(f"{result.name}: {verb} in {result.seconds:.2f} s")]
     old = "; the old one goes on answering" if old_answers else ""
     evidence = [*result.error.splitlines(), *([f"at {result.at}"] if result.at else [])]

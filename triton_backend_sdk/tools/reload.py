@@ -21,7 +21,7 @@ from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.explain.explanation import explain
 from triton_backend_sdk.tools.explain.records import read
 from triton_backend_sdk.tools.project import Project
-from triton_backend_sdk.tools.server import TritonServer
+from triton_backend_sdk.tools.server import ModelStatus, TritonServer
 from triton_backend_sdk.tools.sources import Sources
 
 #: As many models as tritonserver loads at once, unless it is told otherwise.
@@ -42,8 +42,8 @@ class Reload:
 
     name: str
     seconds: float
-    #: load, unload or build.
-    action: str = "load"
+    #: load, reload, unload or build.
+    action: str
     #: Why the change was not taken up; then the old one goes on.
     error: str | None = None
     #: Where in the code, as the server's log tells it.
@@ -89,7 +89,9 @@ class Reloader:
         models, gone = self._models(), self._names
         self._names = set(models)
         gone -= self._names
-        names = self._concerned(changed, {project.name for project in projects}, models, gone)
+        before = self._server.models()
+        names = self._concerned(changed, {project.name for project in projects}, models, gone, before)
+        answering = {status.name for status in before if status.state == "READY"}
         endpoint = self._endpoint()
         # Together: none shall wait for another that takes long.
         pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tbsdk-load")
@@ -97,7 +99,7 @@ class Reloader:
             pending = {
                 pool.submit(self._unload, endpoint, name)
                 if name in gone
-                else pool.submit(self._load, endpoint, name, models[name])
+                else pool.submit(self._load, endpoint, name, models[name], name in answering)
                 for name in sorted(names)
             }
             while pending:
@@ -112,16 +114,17 @@ class Reloader:
     def _unload(self, endpoint: Endpoint, name: str) -> Reload:
         return Reload(name, 0.0, "unload", endpoint.unload(name))
 
-    def _load(self, endpoint: Endpoint, name: str, model: Path) -> Reload:
+    def _load(self, endpoint: Endpoint, name: str, model: Path, again: bool) -> Reload:
         begin, before = time.monotonic(), self._server.log_lines()[-1:]
+        action = "reload" if again else "load"
         error = _touch(model)
         if error is not None:
-            return Reload(name, 0.0, error=error)
+            return Reload(name, 0.0, action, error)
         error = endpoint.load(name)
         seconds = time.monotonic() - begin
         if error is None or self._server.returncode is not None:  # its end tells more
-            return Reload(name, seconds, error=error)
-        return Reload(name, seconds, "load", *self._reason(name, error, before))
+            return Reload(name, seconds, action, error)
+        return Reload(name, seconds, action, *self._reason(name, error, before))
 
     def _reason(self, name: str, error: str, before: Sequence[str]) -> tuple[str, str | None]:
         """Give why a load failed and where in the code, from the answer and from the log since then."""
@@ -160,7 +163,12 @@ class Reloader:
         return {folder.name: folder for folder in folders if folder.is_dir() and folder.name[0] != "."}
 
     def _concerned(
-        self, changed: set[Path], backends: set[str], models: dict[str, Path], gone: set[str]
+        self,
+        changed: set[Path],
+        backends: set[str],
+        models: dict[str, Path],
+        gone: set[str],
+        before: Sequence[ModelStatus],
     ) -> set[str]:
         found = {name for name, folder in models.items() if _backend_of(folder) in backends}
         for root in (root.resolve() for root in self._sources.folders):
@@ -170,7 +178,7 @@ class Reloader:
             if any(len(parts) == 1 and (root / parts[0]).is_file() for parts in inside):
                 found |= set(models)  # what several may import
             found |= {parts[0] for parts in inside if parts[0] in models.keys() | gone}
-        wanted = {status.name for status in self._server.models() if status.state}
+        wanted = {status.name for status in before if status.state}
         wanted |= {*(self._server.options.load_model or ())}
         return found if "*" in wanted else found & (wanted | gone)
 
