@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import GOLDEN
 from triton_backend_sdk.cli import run
 from triton_backend_sdk.tools.explain.causes import candidates, causes
-from triton_backend_sdk.tools.explain.explanation import tells_something
+from triton_backend_sdk.tools.explain.explanation import explain, tells_something
 from triton_backend_sdk.tools.explain.records import read
+from triton_backend_sdk.tools.server_errors import start_error
 
 LOGS = sorted((GOLDEN / "explain").glob("*.log"))
 #: Logs in which nothing is wrong.
@@ -27,6 +28,17 @@ def test_what_a_log_tells_is_golden(log, golden, capsys):
 
     golden(f"explain/{log.stem}.txt", capsys.readouterr().out)
     assert status == (0 if log.stem in FINE else 1)
+
+
+def test_what_serve_says_at_the_end_of_its_log_is_not_told_twice():
+    poll = "Poll failed for model directory 'b': failed to read text proto from /m/b/config.pbtxt"
+    log = [
+        '[libprotobuf ERROR /b/text_format.cc:337] Error parsing text-format inference.ModelConfig: 4:1: Expected "]".',
+        f'E1121 20:41:14.340224 1 model_repository_manager.cc:1460] "{poll}"',
+        "error: creating server: Internal - failed to load all models",
+    ]
+    [finding] = explain(read([*log, *str(start_error(log, 1)).splitlines()])).findings
+    assert (finding.id, finding.lines) == ("config-field", [1, 5])
 
 
 def ids(log: str, capsys) -> list[str]:

@@ -166,7 +166,7 @@ def test_a_model_that_fails_is_told(serve, tmp_path):
     (broken.model_repository / "lost" / "config.pbtxt").write_text('backend: "nope"')
     one = serve(broken.root)
     assert one.end() == 1
-    one.wait_for("error: tritonserver did not start: creating server: Internal - failed to load all models")
+    one.wait_for("error: tritonserver did not start: Internal - failed to load all models")
     one.wait_for("  failed to load 'lost' version 1: Invalid argument: unable to find backend library")
     assert one.lines[-1].startswith("next: mend the model (see tbsdk check); --exit-on-error=false")
 

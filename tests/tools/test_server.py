@@ -27,12 +27,23 @@ from triton_backend_sdk.tools.server_options.probe import UnsupportedFlagError
 ROOT = Path(__file__).parents[2]
 
 
+PIPE = """
+platform: "ensemble"
+input [ { name: "IN" data_type: TYPE_FP32 dims: [ 1 ] } ]
+output [ { name: "OUT" data_type: TYPE_FP32 dims: [ 1 ] } ]
+ensemble_scheduling { step [ { model_name: "nowhere" model_version: -1
+  input_map { key: "X" value: "IN" } output_map { key: "Y" value: "OUT" } } ] }
+"""
+
+
 @pytest.fixture
 def broken(tmp_path):
-    """Give a repository whose models fail: one names no known backend, one has no readable config."""
-    for name, config in {"lost": 'backend: "nope"', "garbled": "garbage {"}.items():
+    """Give a repository whose models fail: no known backend, no readable config, no version, no member."""
+    lost = 'backend: "nope"'
+    for name, config in {"lost": lost, "garbled": "garbage {", "bare": lost, "pipe": PIPE}.items():
         (tmp_path / "broken" / name / "1").mkdir(parents=True)
         (tmp_path / "broken" / name / "config.pbtxt").write_text(config)
+    (tmp_path / "broken" / "bare" / "1").rmdir()
     return tmp_path / "broken"
 
 
@@ -122,7 +133,7 @@ def test_a_missing_repository_is_told_in_the_servers_words(tmp_path):
 
 def test_models_that_fail_are_named(broken):
     server = TritonServer(broken)
-    with pytest.raises(StartError, match="did not start: creating server: Internal") as caught, server:
+    with pytest.raises(StartError, match="did not start: Internal - failed") as caught, server:
         pass
     assert (caught.value.code, caught.value.reason) == ("Internal", "failed to load all models")
     assert caught.value.returncode == 1
@@ -130,20 +141,32 @@ def test_models_that_fail_are_named(broken):
     found = {failure.name: failure for failure in caught.value.failures}
     assert found["lost"] == ModelFailure("lost", 1, found["lost"].reason)
     assert found["garbled"].version is None
+    assert found["bare"].version is None
+    assert "ensemble pipe contains models" in found["pipe"].reason
     lines = "\n".join(caught.value.details)
     assert "failed to load 'lost' version 1: Invalid argument: unable to find backend library" in lines
-    assert "Poll failed for model directory 'garbled'" in lines
+    [garbled] = [line for line in caught.value.details if "Poll failed for model directory 'garbled'" in line]
+    assert "garbled/config.pbtxt:1:9: " in garbled
+    assert "failed to load model 'bare': at least one version must be available" in lines
     assert "--exit-on-error=false" in str(caught.value.next_step)
     assert gone(server.pid, within=0)
 
 
 def test_models_that_fail_are_reported_when_the_server_lives_with_them(broken):
-    with TritonServer(broken, exit_on_error=False) as server:
-        garbled, lost = sorted(server.models(), key=lambda model: model.name)
+    server = TritonServer(broken, exit_on_error=False)
+    server.start()
+    try:
+        bare, garbled, lost, pipe = sorted(server.wait_ready(), key=lambda model: model.name)
+    finally:
+        server.kill()
+    assert (bare.name, bare.state) == ("bare", "")
+    assert "at least one version must be available" in bare.reason
+    assert "ensemble pipe contains models that are not available" in pipe.reason
     assert (lost.name, lost.version, lost.state) == ("lost", "1", "UNAVAILABLE")
     assert "unable to find backend library for backend 'nope'" in lost.reason
     assert (garbled.name, garbled.state) == ("garbled", "")
-    assert "failed to read text proto" in garbled.reason
+    assert "failed to read text proto from " in garbled.reason
+    assert "garbled/config.pbtxt:1:9: " in garbled.reason
 
 
 def test_an_unknown_option_is_named(empty):

@@ -32,9 +32,24 @@ def test_model_failures_are_given_once_and_in_order():
         "Poll failed for model directory 'b': failed to read text proto",
         "failed to load 'a' version 1: Internal: no",
         "failed to poll model 'x': model not found in any model repository.",
+        "failed to load model 'bare': at least one version must be available under the version policy",
+        "Invalid argument: ensemble pipe contains models that are not available or ambiguous: x",
+        "Invalid argument: circular dependency between ensembles: pipe -> other -> pipe",
     ]
-    lines = [PREFIX + f'"{text}"' for text in (*failures, "failed to load 'a'", failures[1])]
+    lines = [PREFIX + f'"{text}"' for text in (*failures, "failed to load 'a'", failures[-1])]
     assert model_failures(lines) == failures
+
+
+def test_a_config_that_cannot_be_read_is_given_with_its_place():
+    lines = [
+        '[libprotobuf ERROR /b/text_format.cc:337] Error parsing text-format inference.ModelConfig: 4:1: Expected ","',
+        PREFIX + "\"Poll failed for model directory 'b': failed to read text proto from /m/b/config.pbtxt\"",
+        PREFIX + "\"Poll failed for model directory 'c': failed to read text proto from /m/c/config.pbtxt\"",
+    ]
+    assert model_failures(lines) == [
+        "Poll failed for model directory 'b': failed to read text proto from /m/b/config.pbtxt:4:1: Expected \",\"",
+        "Poll failed for model directory 'c': failed to read text proto from /m/c/config.pbtxt",
+    ]
 
 
 LOADED = ["loading: m:1", "successfully loaded 'm'"]

@@ -113,7 +113,7 @@ def test_a_model_that_does_not_exist_shows_where_the_server_says_that_it_is_read
     with TritonServer(empty, options, allow_http=http) as server:
         assert server.endpoint.ready() is True
         [lost] = server.models()
-    assert (lost.name, lost.state, lost.reason) == ("nosuch", "", "no model repository has it")
+    assert (lost.name, lost.state, lost.reason) == ("nosuch", "", "model not found in any model repository.")
 
 
 def test_a_server_without_http_is_asked_over_grpc(broken):

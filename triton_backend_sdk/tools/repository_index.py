@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from triton_backend_sdk.tools.server_errors import ModelFailure
+
 
 @dataclass(frozen=True)
 class ModelStatus:
@@ -19,23 +21,23 @@ class ModelStatus:
 
 
 def statuses(
-    rows: Iterable[Mapping[str, str]], failures: Sequence[str], wanted: Iterable[str] = ()
+    rows: Iterable[Mapping[str, str]], failures: Sequence[ModelFailure], wanted: Iterable[str] = ()
 ) -> list[ModelStatus]:
     """Read the repository index.
 
-    :param failures: what the log says of models that failed.
+    :param failures: what the log says of models that failed, the last of a model last.
     :param wanted: models that were asked for; the index is silent about those that do not exist.
     """
-    found = [_model_status(row, failures) for row in rows]
+    # What comes to no version, such as a config.pbtxt that cannot be read, leaves its reason in the log only.
+    reasons = {failure.name: failure.reason for failure in failures if failure.version is None}
+    found = [_model_status(row, reasons) for row in rows]
     names = {status.name for status in found}
-    lost = [name for name in wanted if name not in (*names, "*")]
-    return found + [ModelStatus(name, "", "", "no model repository has it") for name in lost]
+    lost = dict.fromkeys(name for name in wanted if name not in (*names, "*"))
+    return found + [
+        ModelStatus(name, "", "", reasons.get(name, "no model repository has it")) for name in lost
+    ]
 
 
-def _model_status(row: Mapping[str, str], failures: Sequence[str]) -> ModelStatus:
-    name, reason = row["name"], row.get("reason", "")
-    if not row.get("state"):
-        # A config.pbtxt that cannot be read leaves its reason in the log only.
-        start = f"Poll failed for model directory '{name}': "
-        reason = next((text.removeprefix(start) for text in failures if text.startswith(start)), reason)
-    return ModelStatus(name, row.get("version", ""), row.get("state", ""), reason)
+def _model_status(row: Mapping[str, str], reasons: Mapping[str, str]) -> ModelStatus:
+    name, state, reason = row["name"], row.get("state", ""), row.get("reason", "")
+    return ModelStatus(name, row.get("version", ""), state, reason if state else reasons.get(name, reason))

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import http.client
+import math
 import os
 import threading
 import time
 import urllib.error
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
-from triton_backend_sdk.tools import preload, remote, server_log
+from triton_backend_sdk.tools import preload, remote, server_errors, server_log
 from triton_backend_sdk.tools.endpoints import Endpoint, GrpcEndpoint, HttpEndpoint, check_askable
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation, find_server
 from triton_backend_sdk.tools.ports import LOOPBACK, listening_ports
 from triton_backend_sdk.tools.process import BoundProcess, LineCallback
 from triton_backend_sdk.tools.repository_index import ModelStatus, statuses
-from triton_backend_sdk.tools.server_errors import StartError, start_error, status_text
+from triton_backend_sdk.tools.server_errors import StartError, model_failures
 from triton_backend_sdk.tools.server_options import checks, probe
 from triton_backend_sdk.tools.server_options.options import ServerOptions, flags, is_uri
 from triton_backend_sdk.tools.service_ports import SERVICES, ServicePorts
@@ -187,26 +187,26 @@ class TritonServer:
 
         :raises StartError: the server does not start; says why in its words.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        timeout = math.inf if timeout is None else timeout
+        deadline = time.monotonic() + timeout
         while not self._is_ready():
             if self._running().poll() is not None:
                 self._start_again_or_raise()
-            elif deadline is not None and time.monotonic() > deadline:
-                raise HandledError(
-                    f"tritonserver was not ready after {timeout:.0f} s",
-                    "see its last lines; a model that loads slowly needs a longer timeout",
-                    details=self.log_lines()[-10:],
-                )
+            elif time.monotonic() > deadline:
+                raise server_errors.not_ready(timeout, self.log_lines())
             time.sleep(0.02)
-        return self.models()
+        return self._models(failure.name for failure in model_failures(self.log_lines()))
 
     def models(self) -> list[ModelStatus]:
         """Ask for the repository index; models that were asked for and do not exist are in it, too.
 
         :raises HandledError: the server has ended; says how.
         """
-        rows = self._ask(self.endpoint.index)
-        return statuses(rows, server_log.model_failures(self.log_lines()), self.options.load_model or ())
+        return self._models(())
+
+    def _models(self, more: Iterable[str]) -> list[ModelStatus]:
+        rows, failures = self._ask(self.endpoint.index), model_failures(self.log_lines())
+        return statuses(rows, failures, [*(self.options.load_model or ()), *more])
 
     def request(self, path: str, *, method: str = "GET", body: Any = None, timeout: float = 10.0) -> Any:
         """Send a request to the HTTP endpoint and give the JSON of its answer.
@@ -253,9 +253,7 @@ class TritonServer:
     def ended(self) -> HandledError:
         """Make the error that says how a server ended."""
         how = "was stopped" if self._stopped else "ended by itself"
-        status = status_text(self._running().poll())
-        said = [line for line in self.log_lines() if line and not line.startswith(("+-", "| "))]  # no tables
-        return HandledError(f"tritonserver {how} ({status})", details=said[-10:])
+        return server_errors.ended(how, self._running().poll(), self.log_lines())
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -266,9 +264,7 @@ class TritonServer:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.stop()
 
     def _url(self, service: str) -> str:
@@ -295,6 +291,6 @@ class TritonServer:
             if status is None:
                 return  # another thread has started it again
             if not self._wanted or (lost := self._ports.lost(lines)) is None:
-                raise start_error(lines, status)
+                raise server_errors.start_error(lines, status)
             self._ports.choose_again(lost)
             self._launch()

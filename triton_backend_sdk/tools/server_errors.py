@@ -12,13 +12,9 @@ from triton_backend_sdk.tools.errors import HandledError
 
 #: `creating server: Internal - failed to load all models`
 _REASON = re.compile(r"^(?:.*?: )?(?P<code>[A-Z][A-Za-z ]+) - (?P<text>.*)$", re.DOTALL)
-_LOAD = re.compile(r"^failed to load '(?P<name>.+?)' version (?P<version>-?\d+): (?P<reason>.*)$", re.DOTALL)
 #: What is said of a repository in a cloud; of a folder it is found out before a start.
 _BUCKET = re.compile(r"filesystem client|repository path is not a valid directory")
 _NO_STUB = "triton_python_backend_stub is not found"
-_POLL = re.compile(
-    r"^(?:Poll failed for model directory|failed to poll model) '(?P<name>.+?)': (?P<reason>.*)$", re.DOTALL
-)
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class ModelFailure:
     """A model that did not load."""
 
     name: str
-    #: None where its config could not even be read.
+    #: None where it came to none: its config cannot be read, or no version is there.
     version: int | None
     #: In the server's words.
     reason: str
@@ -76,19 +72,37 @@ def start_error(lines: Sequence[str], returncode: int | None) -> StartError:
             "models without it; elsewhere tbsdk build --compat --name python -o backends, and "
             "--backend-directory=backends"
         )
-    message = f"tritonserver did not start: {reason}"
+    message = f"tritonserver did not start: {reason.removeprefix('creating server: ')}"
     return StartError(message, step, returncode=returncode, log=lines, details=failures)
+
+
+def not_ready(timeout: float, lines: Sequence[str]) -> HandledError:
+    """Make the error of a start that takes too long."""
+    return HandledError(
+        f"tritonserver was not ready after {timeout:.0f} s",
+        "see its last lines; a model that loads slowly needs a longer timeout",
+        details=lines[-10:],
+    )
+
+
+def ended(how: str, returncode: int | None, lines: Sequence[str]) -> HandledError:
+    """Make the error of a server that is no more."""
+    said = [line for line in lines if line and not line.startswith(("+-", "| "))]  # no tables
+    return HandledError(f"tritonserver {how} ({status_text(returncode)})", details=said[-10:])
 
 
 def model_failures(lines: Sequence[str]) -> tuple[ModelFailure, ...]:
     """Give the models that failed, from the server's last lines."""
-    found = []
-    for text in server_log.model_failures(lines):
-        match = _LOAD.match(text) or _POLL.match(text)
-        if match:
-            version = match.groupdict().get("version")
-            found.append(ModelFailure(match["name"], int(version) if version else None, match["reason"]))
-    return tuple(found)
+    return tuple(_model_failure(text) for text in server_log.model_failures(lines))
+
+
+def _model_failure(text: str) -> ModelFailure:
+    match = server_log.FAILURE.match(text)
+    assert match is not None
+    name, version = match["name"], match["version"]
+    if name is None:
+        return ModelFailure(match["ensemble"] or match["last"], None, text)
+    return ModelFailure(name, int(version) if version else None, text[match.end() :])
 
 
 def status_text(status: int | None) -> str:

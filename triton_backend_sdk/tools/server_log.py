@@ -11,9 +11,20 @@ from pathlib import Path
 # `E1120 19:32:51.259091 5064 model_lifecycle.cc:642] "text"`, or with --log-format=ISO8601
 # `2024-10-30T12:00:00Z E 5064 model_lifecycle.cc:642] "text"`; the text is a JSON string.
 _RECORD = re.compile(r"^.*?\.cc:\d+\] ?(?P<text>.*)$")
-_MODEL = re.compile(
-    r"^(failed to load '.+' version -?\d+|Poll failed for model directory '.+'|failed to poll model '.+'): "
+CODE = r"(?:Internal|Invalid argument|Not found|Unavailable|Unsupported|Unknown|Already exists)(?:: | - )"
+#: What it says of an ensemble that cannot be.
+ENSEMBLE = (
+    rf"^{CODE}(?:in )?ensemble '?(?!input|output|tensor)(?P<ensemble>[^' ,]+)"
+    rf"|^{CODE}circular .* -> (?P<last>\S+)$"
 )
+#: What it says of a model that failed; one without a version cannot be read, or has none to serve.
+FAILURE = re.compile(
+    r"^(?:failed to load (?:model )?|Poll failed for model directory |failed to poll model )"
+    rf"'(?P<name>.+?)'(?: version (?P<version>-?\d+))?: |{ENSEMBLE}"
+)
+_UNREADABLE = re.compile(r"^Poll failed for model directory .*: failed to read text proto from \S+$")
+#: The line before that one, of protobuf's.
+_PLACE = re.compile(r"^Error parsing text-format \S+: (?P<place>\d+:\d+: .+)$")
 _SERVICE = re.compile(r"^failed to start .+ service: ")
 _PORT = re.compile(r"Socket '[^']*:(\d+)' already in use")
 _LOADING = re.compile(r"^loading: (?P<model>.+):(?P<version>-?\d+)$")
@@ -55,8 +66,20 @@ def text_of(line: str) -> str:
 
 
 def model_failures(lines: Iterable[str]) -> list[str]:
-    """Give the sentences about models that failed: ``failed to load 'M' version N: ...``, one per failure."""
-    return list(dict.fromkeys(text for text in map(text_of, lines) if _MODEL.match(text)))
+    """Give the sentences about models that failed: ``failed to load 'M' version N: ...``, one per failure.
+
+    That of a config that cannot be read ends with line and column, where the log has them.
+    """
+    found: dict[str, None] = {}
+    before = ""
+    for text in map(text_of, lines):
+        if FAILURE.match(text):
+            place = _PLACE.match(before) if _UNREADABLE.match(text) else None
+            sentence = f"{text}:{place['place']}" if place else text
+            found.pop(sentence, None)  # of several of one model the last is true
+            found[sentence] = None
+        before = text
+    return list(found)
 
 
 def waits_in_vain(lines: Iterable[str]) -> bool:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from triton_backend_sdk.tools.server_log import text_of
+from triton_backend_sdk.tools.server_log import CODE, ENSEMBLE, text_of
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What tools put before each line: docker compose `triton-1  | `, kubectl --prefix `[pod/p/c] `, and the time
@@ -28,17 +28,14 @@ _BANNER = re.compile(
 )
 _FRAME = re.compile(r"^\s*\d+# ")
 _RULE = re.compile(r"^\+-[-+]*\+$")
-_CODE = r"(?:Internal|Invalid argument|Not found|Unavailable|Unsupported|Unknown|Already exists)(?:: | - )"
 # Triton's own words, and those of a backend of this SDK.
 _ABOUT = re.compile(
     r"^(?:(?:failed to load (?:model )?|Poll failed for model directory |failed to poll model )"
     r"'(?P<model>[^']+)'(?: version -?\d+)?: |triton: (?P<one>.+?): model_\w+ failed: "
     r"|triton: (?P<instance>.+?)(?:_\d+){1,2}: instance_\w+ failed: )"
 )
-_ENSEMBLE = re.compile(
-    rf"^{_CODE}(?:in )?(?:ensemble '?(?!input|output|tensor)(?P<model>[^' ,]+)|circular .* -> (?P<last>\S+)$)"
-)
-_PREFIX = re.compile(rf"^(?:[Ee]rror: |ERROR: |creating server: |{_CODE}|\[request id: <id_unknown>\] )+")
+_ENSEMBLE = re.compile(ENSEMBLE)
+_PREFIX = re.compile(rf"^(?:[Ee]rror: |ERROR: |creating server: |{CODE}|\[request id: <id_unknown>\] )+")
 _PROTOBUF = re.compile(r"^\[libprotobuf ERROR [^\]]+\] ")
 _CONFIG = re.compile(r"Error parsing text-format \S+: ")
 _OPTION = re.compile(r'^Bad option: "[^"]*"\.$')
