@@ -86,6 +86,27 @@ def test_a_server_that_does_not_listen_to_sigterm_is_killed(empty):
     assert gone(server.pid, within=0)
 
 
+def test_a_process_that_the_kernel_holds_is_told(tmp_path, monkeypatch):
+    process = BoundProcess(["/bin/sleep", "60"])
+    monkeypatch.setattr("triton_backend_sdk.tools.process._KILLED_S", 0.2)
+    monkeypatch.setattr(os, "killpg", lambda *given: None)  # it does not end
+    with pytest.raises(HandledError, match=f"process {process.pid} was killed, but is still there after 0 s"):
+        process.kill()
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(20) == -signal.SIGKILL
+
+
+def test_a_stop_looks_after_new_lines_only_and_says_that_it_waited_in_vain(tmp_path):
+    stubborn = script(tmp_path, "trap 'echo told' TERM; echo up; while :; do sleep 0.1; done")
+    up, looks = threading.Event(), []
+    process = BoundProcess([str(stubborn.binary)], on_line=lambda line: up.set())
+    assert up.wait(20)
+    assert process.stop(1.5, lambda: looks.append(process.lines())) == -signal.SIGKILL
+    assert len(looks) <= 3  # at first, after the line, and at the end
+    assert looks[-1] == ["up", "told"]
+    assert process.stop(1.5, lambda: True) == 0
+
+
 def test_ctrl_c_while_it_stops_ends_it_at_once(tmp_path):
     stubborn = script(tmp_path, "trap '' TERM; echo up; while :; do sleep 0.1; done")
     up = threading.Event()

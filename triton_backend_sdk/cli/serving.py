@@ -24,7 +24,6 @@ from triton_backend_sdk.tools.examples import curl_line, infer_line
 from triton_backend_sdk.tools.metadata import ModelMetadata
 from triton_backend_sdk.tools.reload import Reload, Reloader, watched
 from triton_backend_sdk.tools.server import ModelStatus, ServerOptions, TritonServer, find_server
-from triton_backend_sdk.tools.server_log import waits_in_vain
 from triton_backend_sdk.tools.sources import find_sources
 from triton_backend_sdk.tools.watch import FileWatch
 
@@ -185,8 +184,6 @@ def _stop(triton: TritonServer) -> None:
     try:
         console.say("stopping; Ctrl-C again ends it at once")
         status = triton.stop()
-        if waits_in_vain(triton.log_lines()):
-            status = 0  # what it waited for is not there
     except KeyboardInterrupt:
         status = triton.kill()
     ends = {0: "stopped", -signal.SIGTERM: "stopped", -signal.SIGKILL: "killed"}

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
+from triton_backend_sdk.tools.errors import HandledError
+
 # PR_SET_PDEATHSIG asks the kernel to kill the child when the parent is gone, however it went. It is set by a
 # short program that then becomes the child: Popen's preexec_fn would run Python between fork and exec, which
 # can deadlock where threads are about. Python ignores SIGPIPE, and a thread may block signals, SIGTERM among
@@ -35,6 +37,8 @@ os._exit(126)
 
 #: Seconds between two looks at a process that shall end.
 _LOOK_S = 0.2
+#: So long the kernel may take to end a process that was killed: it gives back its memory, a GPU's too.
+_KILLED_S = 60.0
 LineCallback = Callable[[str], None]
 
 
@@ -60,7 +64,8 @@ class BoundProcess:
     ) -> None:
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=keep)
-        self._keep = keep
+        #: How many lines there were in all.
+        self._added = 0
         started: Future[subprocess.Popen[bytes]] = Future()
         env = {**(os.environ if env is None else env)}
         self._thread = threading.Thread(
@@ -98,6 +103,7 @@ class BoundProcess:
 
     def _add(self, line: str) -> None:
         self._lines.append(line)
+        self._added += 1
         if self._on_line is not None:
             try:
                 self._on_line(line)
@@ -128,27 +134,43 @@ class BoundProcess:
             self._process.wait(timeout)
         return self.poll()
 
-    def stop(self, timeout: float, in_vain: Callable[[list[str]], bool] = lambda lines: False) -> int:
+    def stop(self, timeout: float, in_vain: Callable[[], bool] = lambda: False) -> int:
         """SIGTERM, then SIGKILL after ``timeout`` seconds; also what is left of its process group.
 
-        ``in_vain`` is asked now and then, with all of the output, whether waiting on makes no sense.
+        ``in_vain`` is asked after new lines of output, unless some were lost, whether waiting on makes no
+        sense; the status is 0 then.
         """
         self._process.terminate()  # nothing where it has ended
-        end = time.monotonic() + timeout
+        end, seen, vain = time.monotonic() + timeout, -1, False
         try:
-            while self.wait(min(_LOOK_S, max(0, end - time.monotonic()))) is None and time.monotonic() < end:
-                if len(lines := self.lines()) < self._keep and in_vain(lines):
+            while not vain and self.wait(min(_LOOK_S, max(0, end - time.monotonic()))) is None:
+                if time.monotonic() >= end:
                     break
+                if self._added != seen:
+                    seen = self._added
+                    vain = self._is_whole() and in_vain()
         finally:  # Ctrl-C means: do not wait
             status = self.kill()
-        return status
+        return 0 if vain or (status and self._is_whole() and in_vain()) else status
+
+    def _is_whole(self) -> bool:
+        return self._added == len(self._lines)
 
     def kill(self) -> int:
-        """SIGKILL the process group now, and give the exit status."""
+        """SIGKILL the process group now, and give the exit status.
+
+        :raises HandledError: the kernel holds it.
+        """
         # Once only, by the one who got it: later the kernel may give the number to another group.
         with contextlib.suppress(IndexError, ProcessLookupError, PermissionError):
             os.killpg(self._groups.pop(), signal.SIGKILL)
-        status = self._process.wait()
+        try:
+            status = self._process.wait(_KILLED_S)
+        except subprocess.TimeoutExpired:
+            raise HandledError(
+                f"process {self.pid} was killed, but is still there after {_KILLED_S:.0f} s",
+                f"the kernel holds it, often in a driver or a file system: ps -o stat,wchan {self.pid}",
+            ) from None
         self._thread.join(timeout=1)
         return status
 

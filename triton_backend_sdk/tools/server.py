@@ -232,12 +232,13 @@ class TritonServer:
     def stop(self, timeout: float | None = None) -> int:
         """Stop the server and give its exit status: SIGTERM, then SIGKILL after ``timeout`` seconds.
 
-        The default leaves the server the time its own --exit-timeout-secs grants to requests in flight.
+        The default leaves the server the time its own --exit-timeout-secs grants to requests in flight. The
+        status is 0 as well where it waited for nothing but reloads that had failed.
         """
         if timeout is None:
             limit = self.options.exit_timeout_secs
             timeout = (30.0 if limit is None else limit) + 5
-        return self._dismissed().stop(timeout, server_log.waits_in_vain)
+        return self._dismissed().stop(timeout, lambda: server_log.waits_in_vain(self.log_lines()))
 
     def kill(self) -> int:
         """End the server at once, requests in flight included."""
