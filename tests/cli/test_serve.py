@@ -213,6 +213,21 @@ def test_no_models_are_told_before_anything_is_built(project):
     assert not (project.root / "build").exists()
 
 
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--http-address=localhost", "tritonserver would listen where nobody reaches it"),
+        ("--http-max-input-size=1000000", "has no --http-max-input-size"),
+        ("--backend-directory=nowhere", "there is no folder .*nowhere"),
+    ],
+    ids=["address", "newer", "folder"],
+)
+def test_what_the_server_would_refuse_is_told_before_anything_is_built(project, flag, told):
+    with pytest.raises(HandledError, match=told):
+        run(["serve", str(project.root), flag])
+    assert not (project.root / "build").exists()
+
+
 def test_no_server_is_told_before_anything_is_built(project, cache):
     with pytest.raises(HandledError, match="no tritonserver found"):
         run(["serve", str(project.root)])

@@ -81,6 +81,8 @@ class Serving:
 
     def run(self) -> None:
         """Serve until Ctrl-C."""
+        if self._sources.built:
+            self._server(None).check()  # before the build, which takes longer
         with _stop_on_sigterm(), self._out() as folder:
             out = Path(folder)
             with console.err.status("building") as status:
@@ -92,15 +94,17 @@ class Serving:
             built = f"built {', '.join(self._sources.built)}, " if self._sources.built else ""
             version = self._installation.version or ""
             console.say(f"{built}starting tritonserver {version} ({self._installation.origin})")
-            triton = TritonServer(
-                (),
-                self._options,
-                server=self._installation,
-                backend_directory=backends,
-                on_line=_log,
-                prefer=_USUAL_PORTS,
-            )
-            self._serve(triton, build)
+            self._serve(self._server(backends), build)
+
+    def _server(self, backends: Path | None) -> TritonServer:
+        return TritonServer(
+            (),
+            self._options,
+            server=self._installation,
+            backend_directory=backends,
+            on_line=_log,
+            prefer=_USUAL_PORTS,
+        )
 
     def _out(self) -> contextlib.AbstractContextManager[Path | str]:
         home = self._build_dir or self._sources.home()

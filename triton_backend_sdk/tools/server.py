@@ -157,8 +157,7 @@ class TritonServer:
                 if self._process.poll() is None:
                     raise HandledError("this tritonserver runs already", "stop it first, or make another one")
                 self._process.kill()  # what it may have left
-            self._ports.choose()
-            self._check()
+            self.check()
             self._preloaded = preload.environment(self.options.preload or (), self._env, self.server)
             self._launch()
 
@@ -168,8 +167,12 @@ class TritonServer:
         self._logged = server_log.size(self.options.log_file)
         self._process = BoundProcess(self.argv, env={**self._env, **self._preloaded}, on_line=self._on_line)
 
-    def _check(self) -> None:
-        """Refuse what tritonserver would refuse, and what would leave it alone with nobody to ask."""
+    def check(self) -> None:
+        """Refuse what tritonserver would refuse, and what would leave it alone with nobody to ask.
+
+        :raises HandledError: as ``start``, which does it too.
+        """
+        self._ports.choose()
         options = self._ports.options()
         checks.check(options)
         given = [flags()[name] for name in options.given() if name in flags()]
