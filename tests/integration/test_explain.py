@@ -38,6 +38,7 @@ def log_of(folder: Path, flags: Flags, seconds: float = 30, env: Mapping[str, st
         for part in (f"-port={port}", "-address=127.0.0.1")
         if f"--{name}{part.partition('=')[0]}" not in given
     ]
+    more.append("--metrics-interval-ms=50")  # or each stop waits for a second: it comes after a look
     process = subprocess.Popen(
         [find_server().binary, *flags, *more],
         stdout=subprocess.PIPE,

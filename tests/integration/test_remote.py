@@ -163,7 +163,7 @@ def test_a_bento_of_a_bucket(root: str, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_check_the_server_and_explain_agree(store: Store, backends: Path, tmp_path: Path) -> None:
     """On sound and broken models; there are more in the tests of check, without a server."""
-    cases = [case for case in TOGETHER if not case.beside][::12]
+    cases = [case for case in TOGETHER if not case.beside][::18]
     folder = tmp_path / "models"
     folder.mkdir()
     for case in cases:

@@ -11,7 +11,6 @@ import functools
 import json
 import re
 import urllib.error
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,7 @@ class Outcome:
     """What a server made of repositories, and what `check` says of them."""
 
     def __init__(
-        self,
-        roots: list[Path],
-        backends: Path,
-        flags: tuple[str, ...],
-        installed: ServerInstallation,
-        end: Callable[[TritonServer], int] = TritonServer.kill,
+        self, roots: list[Path], backends: Path, flags: tuple[str, ...], installed: ServerInstallation
     ) -> None:
         self.lines: list[str] = []
         self.served: set[str] = set()
@@ -89,7 +83,7 @@ class Outcome:
                     self._ask(server, name, root / name / "config.pbtxt")
         finally:
             self.crashed = (server.returncode or 0) < 0
-            end(server)
+            server.stop()
         self.log = "\n".join(text_of(line) for line in self.lines)
 
     def _ask(self, server: TritonServer, name: str, file: Path) -> None:
@@ -167,8 +161,7 @@ def together(
         for case in TOGETHER:
             case.write(root)
         flags = ("--exit-on-error=false", *more)
-        # `explain` is to read a log with its stop; of the small ones, each would wait some seconds for nothing else.
-        outcomes[mode] = Outcome([root], backends, flags, installed, end=TritonServer.stop)
+        outcomes[mode] = Outcome([root], backends, flags, installed)
     return outcomes
 
 
