@@ -436,3 +436,29 @@ def test_ensembles_that_lose_a_model_say_which(tmp_path):
     assert finding.message == (
         f"its model 'negative_batch' is not served: C14 at {tmp_path}/negative_batch/config.pbtxt:5:1"
     )
+
+
+@pytest.mark.parametrize(
+    ("steps", "mend"),
+    [
+        ([step("plain", {"INN": "A"}, {"OUT": "B"})], 'key: "IN"?'),
+        ([step("plain", {"IN": "A"}, {"OUTPUT": "B"})], 'key: "OUT"?'),
+        ([step("pair", {"IN0": "A", "IN_1": "A"}, {"OUT0": "B"})], 'key: "IN1"?'),
+        (
+            [step("plain", {"IN": "A"}, {"OUT": "words"}), step("plain", {"IN": "wrods"}, {"OUT": "B"})],
+            'value: "words" in place of "wrods"?',
+        ),
+        ([step("plain", {"IN": "A"}, {"OUT": "BB"})], 'value: "B" in place of "BB"?'),
+        ([step("plian", {"IN": "A"}, {"OUT": "B"})], 'model_name: "plain"?'),
+    ],
+    ids=["input", "output", "one that is left", "tensor", "output of the ensemble", "model"],
+)
+def test_what_was_meant_by_a_misspelt_name_of_an_ensemble(tmp_path, steps, mend):
+    for case in TOGETHER:
+        if case.name in ("plain", "pair"):
+            case.write(tmp_path)
+    write_model(tmp_path, "pipe", ensemble(*steps), {})
+
+    found = [each for each in check(ServerOptions(model_repository=[tmp_path])) if each.model == "pipe"]
+
+    assert mend in [each.mend for each in found if each.rule == "C30"]

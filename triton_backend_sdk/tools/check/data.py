@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 _SIZES = {
@@ -15,13 +16,28 @@ _SIZES = {
 def enum_name(message: Any, field: str) -> str:
     """Give the name of an enumeration's value; its number where it has none, as a config may say 99."""
     number = getattr(message, field)
-    values = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
+    values = enum_of(message, field).values_by_number
     return str(values[number].name if number in values else number)
+
+
+def enum_of(message: Any, field: str) -> Any:
+    """Give the enumeration of a field."""
+    return message.DESCRIPTOR.fields_by_name[field].enum_type
+
+
+def one_of(enum: Any) -> str:
+    """Name the values of an enumeration."""
+    return f"one of {', '.join(name for name in enum.values_by_name if not name.endswith('_INVALID'))}"
 
 
 def type_name(tensor: Any) -> str:
     """Give the name of a tensor's data_type."""
     return enum_name(tensor, "data_type")
+
+
+def fixed(dims: Sequence[int]) -> list[int]:
+    """Give dims of data for a tensor: 1 where any would do."""
+    return [max(dim, 1) for dim in dims]
 
 
 def byte_size(tensor: Any) -> int | None:

@@ -92,7 +92,7 @@ def _checked(match: re.Match[str]) -> str:
 
 def _foreign(character: str, at: int) -> str:
     if character == "\ufeff" and at == 0:
-        return "the file begins with a byte order mark: save it as UTF-8 without one"
+        return "the file begins with a byte order mark"
     name = unicodedata.name(character, "a control character")
     return f"{character!r} ({name}) may stand in texts and comments only"
 

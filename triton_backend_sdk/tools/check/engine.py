@@ -34,6 +34,7 @@ _FAMILIES = (
 )
 #: Where a tritonserver looks for repository agents, wherever it lies itself.
 _AGENTS = "/opt/tritonserver/repoagents"
+_NAME = "name the folder that holds a folder for each model: REPOSITORY/MODEL/1/"
 _STATUS = {"note": 0, "warning": 1, "error": 2}
 
 
@@ -62,7 +63,7 @@ def check(
         except HandledError as error:
             if isinstance(error.__cause__, ImportError):
                 raise  # not the repository's fault
-            found.append(RULES["C01"].at(Place(str(root)), error.message, mend=error.next_step))
+            found.append(RULES["C01"].at(Place(str(root)), error.message, mend=error.next_step or _NAME))
             continue
         if (fault := _unreadable(root, path)) is not None:
             found.append(fault)
@@ -132,7 +133,10 @@ def _unreadable(root: Any, path: Any) -> Finding | None:
             return None
     except OSError as error:
         return RULES["C01"].at(
-            place, f"the model repository cannot be read: {error.strerror}", says="failed to stat file"
+            place,
+            f"the model repository cannot be read: {error.strerror}",
+            says="failed to stat file",
+            mend="let the server's user read it",
         )
     what = "is no folder" if path.exists() else "is not there"
     says = None if path.exists() else f"failed to stat file {root}"
@@ -140,5 +144,5 @@ def _unreadable(root: Any, path: Any) -> Finding | None:
         place,
         f"the model repository {what}",
         says="repository path is not a valid directory" if is_uri(root) else says,
-        mend="name the folder that holds MODEL/1/",
+        mend=_NAME,
     )

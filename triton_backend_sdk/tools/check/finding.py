@@ -41,10 +41,10 @@ class Finding:
     severity: Severity
     place: Place
     message: str
+    #: What to do.
+    mend: str
     #: The server's own words, or the part of them that never changes.
     server_says: str | None = None
-    #: What to do.
-    mend: str | None = None
     #: The model, where it concerns one.
     model: str | None = None
     fix: Fix | None = None

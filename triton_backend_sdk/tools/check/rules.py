@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -79,15 +80,15 @@ class Rule:
         place: Place,
         message: str,
         *,
+        mend: str,
         model: ModelDirectory | None = None,
         says: str | None = None,
-        mend: str | None = None,
         fix: Fix | None = None,
         severity: Severity | None = None,
     ) -> Finding:
         """Make a finding of this rule."""
         name = None if model is None else model.name
-        return Finding(self.id, severity or self.severity, place, message, says, mend, name, fix)
+        return Finding(self.id, severity or self.severity, place, message, mend, says, name, fix)
 
     def of(
         self,
@@ -95,8 +96,8 @@ class Rule:
         path: tuple[str | int, ...],
         message: str,
         *,
+        mend: str,
         says: str | None = None,
-        mend: str | None = None,
         severity: Severity | None = None,
     ) -> Finding:
         """Make a finding about a field of a model's config."""
@@ -106,6 +107,11 @@ class Rule:
 
 #: All rules, by id; filled by the modules ``rules_*``.
 RULES: dict[str, Rule] = {}
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Give the name that was meant by a misspelt one."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
 
 
 def declare(name: str, summary: str, severity: Severity = "error", phase: Phase = "poll") -> Rule:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from triton_backend_sdk.tools.check.data import enum_name, type_name
+from triton_backend_sdk.tools.check.data import enum_name, enum_of, one_of, type_name
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import ModelDirectory
 from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
@@ -20,7 +21,7 @@ def check_batch_inputs(self: Rule, model: ModelDirectory, context: Context) -> I
     inputs = {tensor.name for tensor in message.input}
     for index, each in enumerate(message.batch_input):
         path = ("batch_input", index)
-        yield from _kind(self, model, path, enum_name(each, "kind"))
+        yield from _kind(self, model, path, each)
         if len(each.source_input) != 1:
             said = _SOURCES.format("input", enum_name(each, "kind"), len(each.source_input))
             yield self.of(model, path, said, says=said, mend="name one input as source_input")
@@ -38,7 +39,7 @@ def check_batch_outputs(self: Rule, model: ModelDirectory, context: Context) -> 
     outputs = {tensor.name for tensor in model.message.output}
     for index, each in enumerate(model.message.batch_output):
         path = ("batch_output", index)
-        yield from _kind(self, model, path, enum_name(each, "kind"))
+        yield from _kind(self, model, path, each)
         if len(each.source_input) != 1:
             said = _SOURCES.format("output", enum_name(each, "kind"), len(each.source_input))
             yield self.of(model, path, said, says=said, mend="name one input as source_input")
@@ -56,11 +57,13 @@ def check_batch_outputs(self: Rule, model: ModelDirectory, context: Context) -> 
                 yield self.of(model, (*path, "target_name", number), fault, says=fault, mend=mend)
 
 
-def _kind(self: Rule, model: ModelDirectory, path: tuple[str, int], kind: str) -> Iterator[Finding]:
+def _kind(self: Rule, model: ModelDirectory, path: tuple[str, int], each: Any) -> Iterator[Finding]:
+    kind = enum_name(each, "kind")
     if kind.lstrip("-").isdigit():
         side = path[0].replace("_", " ")
         says = f"unknown {side} kind ''"
-        yield self.of(model, (*path, "kind"), f"there is no {side} kind {kind}", says=says)
+        message, mend = f"there is no {side} kind {kind}", one_of(enum_of(each, "kind"))
+        yield self.of(model, (*path, "kind"), message, says=says, mend=mend)
 
 
 def _sources(

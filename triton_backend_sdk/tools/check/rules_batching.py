@@ -17,6 +17,8 @@ C17 = declare("C17", "an order to be kept, and priorities or delays that would b
 C25 = declare("C25", "a response cache where there can be none")
 C37 = declare("C37", "a metric control that says too little, or a tag that no metric can have")
 _BATCHER = "dynamic_batching"
+_FAMILY = 'family: "nv_inference_first_response_histogram_ms"'
+_BUCKETS = "buckets: [ 1, 10, 100, 1000 ]"
 _TAG, _NO_TAG = re.compile("(?:[A-Za-z0-9][A-Za-z0-9_]*)?"), re.compile("[^A-Za-z0-9]+")
 
 
@@ -139,8 +141,9 @@ def check_metrics(self: Rule, model: ModelDirectory, context: Context) -> Iterat
     if metrics is None or (context.server_fields and "inference.ModelMetrics" not in context.server_fields):
         return  # C04 speaks of it
     for index, control in enumerate(metrics.metric_control):
-        if said := _metric_fault(control):
-            yield self.of(model, ("model_metrics", "metric_control", index), said, says=said)
+        if fault := _metric_fault(control):
+            said, mend = fault
+            yield self.of(model, ("model_metrics", "metric_control", index), said, says=said, mend=mend)
 
 
 @config_rule(C37)
@@ -158,11 +161,13 @@ def check_tags(self: Rule, model: ModelDirectory, context: Context) -> Iterator[
             )
 
 
-def _metric_fault(control: Any) -> str | None:
+def _metric_fault(control: Any) -> tuple[str, str] | None:
     if not control.HasField("metric_identifier"):
-        return "metric control must specify 'metric_identifier'"
+        return "metric control must specify 'metric_identifier'", f"metric_identifier {{ {_FAMILY} }}"
     if not control.metric_identifier.family:
-        return "metric identifier must specify non-empty 'family'"
+        return "metric identifier must specify non-empty 'family'", _FAMILY
     if not control.HasField("histogram_options"):
-        return "metric control must specify 'histogram_options'"
-    return None if control.histogram_options.buckets else "histogram options must specify non-empty 'buckets'"
+        return "metric control must specify 'histogram_options'", f"histogram_options {{ {_BUCKETS} }}"
+    if not control.histogram_options.buckets:
+        return "histogram options must specify non-empty 'buckets'", _BUCKETS
+    return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Iterator
@@ -10,22 +9,47 @@ from pathlib import Path
 from typing import Any
 
 from triton_backend_sdk.tools.check.completed import COMPLETED
+from triton_backend_sdk.tools.check.data import one_of
 from triton_backend_sdk.tools.check.finding import Finding, Fix
 from triton_backend_sdk.tools.check.repository import CONFIG, ModelDirectory
-from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare, folder_rule
+from triton_backend_sdk.tools.check.rules import Context, Rule, closest, config_rule, declare, folder_rule
 from triton_backend_sdk.tools.check.schema import foreign_field
 
 C03 = declare("C03", "no config.pbtxt, and nothing that stands for one")
 C04 = declare("C04", "a config.pbtxt that cannot be read")
 C05 = declare("C05", "a name that is not the folder's")
 C35 = declare("C35", "a config that is asked for by name and not there", "warning", "ours")
-_UNKNOWN = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>\w+)"')
+_UNKNOWN = re.compile(r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>[\w-]+)"')
 _NAME = re.compile(r"""name\s*:\s*(?:"[^"\\\n]*"|'[^'\\\n]*')(?!\s*["'])""")
 _TWICE = re.compile(r'should not have multiple "(?P<field>\w+)" fields')
 # The server writes protobuf's own sentence in a line before, in its library's words.
 _NO_VALUE = re.compile(r'Enum type "inference\.(?P<enum>[\w.]+)" has no value named')
-_EXPECTED = {'Expected ",".': "a , or ] is missing before it", 'Expected "}".': "a } is missing before it"}
 _WRITE_ONCE = "leave one of them out"
+#: What to do by what is said, of protobuf's reader or of ours.
+_MENDS = {
+    r'^Expected ",".': "a , or ] is missing before it",
+    r'^Expected "}".': "a } is missing before it",
+    r'^Expected ">".': "a > is missing before it",
+    r'^Expected ":".': "a : is missing before it",
+    r'^Expected "true"': "true or false",
+    r"^Expected identifier or number, got /": "a comment begins with #",
+    r"^Expected identifier or number, got \{": "write NAME: VALUE, without braces around all",
+    r"^Expected identifier or number, got [}>\]]": "take it out: it closes nothing",
+    r"parse integer: [\[\]]|parse float: [\[\]]|^Expected a value": "a number belongs here, and nothing else",
+    r"parse integer: ": "a number without quotes, point and _",
+    r" float: ": "a number such as 0.5",
+    r"^Value out of range: -": "a number from 0",
+    r"^Value out of range": "a smaller number",
+    r"rawunicodeescape": r"the last character that there is: \U0010FFFF",
+    r"escape sequence": r"\\ for a backslash",
+    r"missing ending quote": r"close the text on its line; \n stands for a new one",
+    r"another member of oneof": _WRITE_ONCE,
+    r"may stand in texts and comments only": "take it out",
+    r"byte of zero|byte order mark": "save it as UTF-8, without byte order mark",
+    r"^cannot be read": "let the server's user read it",
+    r"^is ": f"put a file {CONFIG} in its place",
+    r"": "write NAME: VALUE, or NAME { ... }, as in Triton's model_config.proto",
+}
 _SAYS = "failed to read text proto from {}"
 
 
@@ -120,7 +144,7 @@ def check_age(self: Rule, model: ModelDirectory, context: Context) -> Iterator[F
 
 
 @functools.cache
-def _spelling(name: str) -> str | None:
+def _spelling(name: str) -> str:
     from tritonclient.grpc import model_config_pb2  # noqa: PLC0415  only for this message
 
     names = {
@@ -128,20 +152,21 @@ def _spelling(name: str) -> str | None:
         for message in model_config_pb2.DESCRIPTOR.message_types_by_name.values()
         for field in message.fields
     }
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}?" if close else None
+    close = closest(name, names)
+    return (
+        f"did you mean {close}?" if close else f"take {name} out; Triton's model_config.proto has all fields"
+    )
 
 
-def _writing(said: str) -> str | None:
+def _writing(said: str) -> str:
     from tritonclient.grpc import model_config_pb2  # noqa: PLC0415  only for this message
 
     if match := _NO_VALUE.match(said):
         found: Any = model_config_pb2
         for name in match["enum"].split("."):
             found = getattr(found, name)
-        names = [name for name in found.DESCRIPTOR.values_by_name if not name.endswith("_INVALID")]
-        return f"one of {', '.join(names)}"
-    return _EXPECTED.get(said)
+        return one_of(found.DESCRIPTOR)
+    return next(mend for pattern, mend in _MENDS.items() if re.search(pattern, said))
 
 
 @config_rule(C05)

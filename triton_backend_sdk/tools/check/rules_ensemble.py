@@ -7,13 +7,15 @@ from typing import Any
 
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import ModelDirectory
-from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
+from triton_backend_sdk.tools.check.rules import Context, Rule, closest, config_rule, declare
 from triton_backend_sdk.tools.check.rules_backend import ENSEMBLE
 
 C29 = declare("C29", "an ensemble with what only other models have, or without its steps")
 C30 = declare("C30", "an ensemble whose tensors or models do not meet")
 _STEP = ("ensemble_scheduling", "step")
 _MENDS = {
+    "flow": "let the inputs of a step that writes it be inputs of the ensemble, or outputs of other steps",
+    "step": 'step { model_name: "..." model_version: -1 input_map { ... } output_map { ... } }',
     "model_name": 'model_name: "..."',
     "input_map": 'input_map { key: "INPUT OF THE MODEL" value: "TENSOR OF THE ENSEMBLE" }',
     "output_map": 'output_map { key: "OUTPUT OF THE MODEL" value: "TENSOR OF THE ENSEMBLE" }',
@@ -39,7 +41,10 @@ def check_header(self: Rule, model: ModelDirectory, context: Context) -> Iterato
         yield self.of(model, (field,), said, says=says, mend=f"leave {field} out")
     if message.platform == ENSEMBLE and not scheduled:
         says = f"ensemble scheduling must be set for ensemble {name} whose platform is ensemble"
-        yield self.of(model, ("platform",), "an ensemble has ensemble_scheduling, with its steps", says=says)
+        said = "an ensemble has ensemble_scheduling, with its steps"
+        yield self.of(
+            model, ("platform",), said, says=says, mend=f"ensemble_scheduling {{ {_MENDS['step']} }}"
+        )
     if not scheduled:
         return
     if message.platform != ENSEMBLE:
@@ -64,7 +69,8 @@ def _check_steps(self: Rule, model: ModelDirectory) -> Iterator[Finding]:
     steps = model.message.ensemble_scheduling.step
     if not steps:
         says = f"must specify 'step' for ensemble '{model.name}'"
-        yield self.of(model, ("ensemble_scheduling",), "the ensemble has no step", says=says)
+        said = "the ensemble has no step"
+        yield self.of(model, ("ensemble_scheduling",), said, says=says, mend=_MENDS["step"])
     for index, step in enumerate(steps):
         for field in ("model_name", "input_map", "output_map"):
             if not getattr(step, field):
@@ -83,7 +89,8 @@ def check_graph(self: Rule, model: ModelDirectory, context: Context) -> Iterator
         index, name = twice
         says = f"ensemble tensor '{name}' can appear in an output map only once for ensemble '{model.name}'"
         message = f"tensor '{name}' is written by step {index}, and by one before it"
-        yield self.of(model, (*_STEP, index, "output_map"), message, says=f"{says} step {index}")
+        mend = "another value in one of the two output_map, and in what is to read it"
+        yield self.of(model, (*_STEP, index, "output_map"), message, says=f"{says} step {index}", mend=mend)
         return
     yield from _check_flow(self, model)
 
@@ -107,7 +114,7 @@ def _written_twice(message: Any) -> tuple[int, str] | None:
 def _check_flow(self: Rule, model: ModelDirectory) -> Iterator[Finding]:
     message, name = model.message, model.name
     steps = message.ensemble_scheduling.step
-    read = {tensor for step in steps for tensor in step.input_map.values()}
+    read = _read(message)
     written = {tensor for step in steps for tensor in step.output_map.values()}
     inputs, outputs = [each.name for each in message.input], [each.name for each in message.output]
     ready = _ready(message)
@@ -117,14 +124,19 @@ def _check_flow(self: Rule, model: ModelDirectory) -> Iterator[Finding]:
                 says = f"ensemble {side} '{tensor}' for ensemble {name}"
                 said = f"no step {'reads' if side == 'input' else 'writes'} {side} '{tensor}' of the ensemble"
                 mend = f'{side}_map {{ key: "{side.upper()} OF THE MODEL" value: "{tensor}" }} in a step'
+                others = (read - ready) if side == "input" else (written - read)
+                if close := closest(tensor, others.difference(inputs, outputs)):
+                    mend = f'value: "{tensor}" in place of "{close}"?'
                 yield self.of(model, (side, index), said, says=says, mend=mend)
     unwritten = {tensor for tensor in outputs if tensor in read | written and tensor not in ready}
+    slips = ((each, closest(each, ready)) for each in sorted(read - written - ready))
+    meant = next((f'value: "{close}" in place of "{each}"?' for each, close in slips if close), None)
     for index, tensor in enumerate(outputs):
         if tensor in unwritten:
             says = f"output '{tensor}' for ensemble '{name}' is not written"
             waits = ", ".join(sorted((read | written) - ready - {tensor}))
             message_ = f"output '{tensor}' is never written" + (f": {waits} never is" if waits else "")
-            yield self.of(model, ("output", index), message_, says=says)
+            yield self.of(model, ("output", index), message_, says=says, mend=meant or _MENDS["flow"])
     yield from _check_unused(self, model, ready, read if unwritten else read & ready)
 
 
@@ -137,8 +149,19 @@ def _check_unused(self: Rule, model: ModelDirectory, ready: set[str], used: set[
                     continue
                 told.add(tensor)
                 says = f"ensemble tensor '{tensor}' is unused in ensemble '{model.name}'"
-                said = f"tensor '{tensor}' is never {'read' if tensor in ready else 'written'}"
-                yield self.of(model, (*_STEP, number, side), said, says=says)
+                if tensor in ready:
+                    said, meant = f"tensor '{tensor}' is never read", {*told, *_read(model.message)} - ready
+                    mend = f"leave its {side} out, or make it an output of the ensemble"
+                else:
+                    said, meant = f"tensor '{tensor}' is never written", ready
+                    mend = f'output_map {{ key: "OUTPUT OF THE MODEL" value: "{tensor}" }} in a step'
+                close = closest(tensor, meant - {tensor})
+                mend = f'value: "{close}"?' if close else mend
+                yield self.of(model, (*_STEP, number, side), said, says=says, mend=mend)
+
+
+def _read(message: Any) -> set[str]:
+    return {tensor for step in message.ensemble_scheduling.step for tensor in step.input_map.values()}
 
 
 def _ready(message: Any) -> set[str]:

@@ -52,13 +52,19 @@ def check_files(self: Rule, model: ModelDirectory, context: Context) -> Iterator
                 )
             elif is_folder != framework.folder and not framework.may_be_folder:
                 wanted, got = ("folder", "file") if framework.folder else ("file", "folder")
-                yield self.at(Place(str(path)), f"{name} is to be a {wanted}, but is a {got}", model=model)
+                yield self.at(
+                    Place(str(path)),
+                    f"{name} is to be a {wanted}, but is a {got}",
+                    model=model,
+                    mend=f"put a {wanted} of that name in its place",
+                )
             for beside in framework.beside if name == framework.file else ():
                 if beside not in lies_there:
                     yield self.at(
                         Place(str(model.version_path(version) / beside)),
                         f"version {version} has no {beside} beside {name}",
                         model=model,
+                        mend=f"put {beside} there",
                         severity="warning",
                     )
 
@@ -146,10 +152,12 @@ def check_model_py(self: Rule, model: ModelDirectory, context: Context) -> Itera
         except (SyntaxError, ValueError, RecursionError) as error:
             place = Place(str(path), getattr(error, "lineno", None), getattr(error, "offset", None))
             said = getattr(error, "msg", str(error))
-            yield self.at(place, f"{name} is no Python: {said}", model=model, says=said)
+            mend = "mend that line; python -m py_compile shows it"
+            yield self.at(place, f"{name} is no Python: {said}", model=model, says=said, mend=mend)
             continue
         except OSError as error:
-            yield self.at(Place(str(path)), f"{name} cannot be read: {error.strerror}", model=model)
+            said = f"{name} cannot be read: {error.strerror}"
+            yield self.at(Place(str(path)), said, model=model, mend="let the server's user read it")
             continue
         if not any(_defines(node) for node in tree.body):
             yield self.at(

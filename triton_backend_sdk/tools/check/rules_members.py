@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from triton_backend_sdk.tools.check.data import type_name
 from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.repository import ModelDirectory
-from triton_backend_sdk.tools.check.rules import Context, Rule, config_rule, declare
+from triton_backend_sdk.tools.check.rules import Context, Rule, closest, config_rule, declare
 from triton_backend_sdk.tools.check.rules_ensemble import C30, is_sound_ensemble
 from triton_backend_sdk.tools.check.rules_tensors import COMPLETING
 
@@ -51,7 +50,8 @@ def check_members(self: Rule, model: ModelDirectory, context: Context) -> Iterat
     if (cycle := _cycle(model, context)) is not None:
         says = "circular dependency between ensembles: "
         message = f"ensembles of each other: {' -> '.join(cycle)}"
-        yield self.of(model, ("ensemble_scheduling",), message, says=says)
+        mend = "let one of them take the steps of the other in its place"
+        yield self.of(model, ("ensemble_scheduling",), message, says=says, mend=mend)
         return
     for index, step, member in members(model, context):
         path = (*_STEP, index)
@@ -59,8 +59,10 @@ def check_members(self: Rule, model: ModelDirectory, context: Context) -> Iterat
             several = len(context.by_name.get(step.model_name, ()))
             message = f"there {'are several models' if several else 'is no model'} '{step.model_name}'"
             says = f"ensemble {model.name} contains models that are not available or ambiguous: "
-            close = [] if several else difflib.get_close_matches(step.model_name, context.by_name, n=1)
-            mend = f'model_name: "{close[0]}"?' if close else None
+            close = None if several else closest(step.model_name, {*context.by_name} - {model.name})
+            mend = f"rename all but one of them, or put '{step.model_name}' into the repository"
+            if not several:
+                mend = f'model_name: "{close}"?' if close else f"put '{step.model_name}' into the repository"
             yield self.of(model, (*path, "model_name"), message, says=says, mend=mend)
         elif step.model_version != -1 and member.served and step.model_version not in member.served:
             version, given = step.model_version, "" if step.model_version else ", as it says none"
@@ -131,8 +133,8 @@ def check_tensors(self: Rule, model: ModelDirectory, context: Context) -> Iterat
             if _is_left_open(member, side, context):
                 yield _left_open(self, model, path, member, context)
                 continue
-            for said, says in _mapping_faults(step, member.message, side, tensors):
-                yield self.of(model, path, said, says=f"in ensemble {model.name}, {says}")
+            for said, says, mend in _mapping_faults(step, member.message, side, tensors):
+                yield self.of(model, path, said, says=f"in ensemble {model.name}, {says}", mend=mend)
     yield from _decoupled(self, model, context)
 
 
@@ -160,7 +162,7 @@ def _left_open(
 
 def _mapping_faults(
     step: Any, member: Any, side: str, tensors: dict[str, _Shape]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[tuple[str, str, str]]:
     name, kind, mapped = step.model_name, side.removesuffix("_map"), getattr(step, side)
     there = getattr(member, kind)
     names = [each.name for each in there]
@@ -168,19 +170,25 @@ def _mapping_faults(
         if key not in names:
             way = "is mapping to" if kind == "input" else "is mapped from"
             says = f"ensemble tensor {tensor} {way} non-existing {kind} {key} in model {name}"
-            yield f"'{name}' has no {kind} '{key}'; there are {', '.join(names) or 'none'}", says
+            left = [each for each in names if each not in mapped]
+            close = left[0] if len(left) == 1 else closest(key, left)
+            mend = f'key: "{close}"?' if close else f"leave the {side} of '{key}' out"
+            yield f"'{name}' has no {kind} '{key}'; there are {', '.join(names) or 'none'}", says, mend
         elif kind == "output" and names.count(key) > 1:
             says = f"multiple outputs in model {name} are mapped to the same ensemble tensor {tensor}"
-            yield f"'{name}' has {names.count(key)} outputs '{key}'", says
+            mend = f"take one of them out of the config of '{name}'"
+            yield f"'{name}' has {names.count(key)} outputs '{key}'", says, mend
     for each in there:
         if each.name in mapped:
             tensor = mapped[each.name]
             shape = _Shape(name, type_name(each), tuple(each.dims), member.max_batch_size > 0)
-            if fault := _difference(tensors.setdefault(tensor, shape), shape):
-                yield f"tensor '{tensor}': {fault}", f"ensemble tensor {tensor}: {fault}"
+            if fault := _difference(first := tensors.setdefault(tensor, shape), shape):
+                mend = f"let '{first.model}' and '{name}' agree, or put a model between them that converts"
+                yield f"tensor '{tensor}': {fault}", f"ensemble tensor {tensor}: {fault}", mend
         elif kind == "input" and not each.optional:
             says = f"input {each.name} in model {name} is not mapped to any ensemble tensors"
-            yield f"input '{each.name}' of '{name}' is mapped to no tensor", says
+            mend = f'input_map {{ key: "{each.name}" value: "TENSOR OF THE ENSEMBLE" }}'
+            yield f"input '{each.name}' of '{name}' is mapped to no tensor", says, mend
 
 
 def _difference(one: _Shape, other: _Shape) -> str | None:

@@ -38,11 +38,11 @@ def check_operations(self: Rule, model: ModelDirectory, context: Context) -> Ite
         if found is None:
             yield _not_found(self, model, path, name, verbatim=backend in _VERBATIM)
         elif backend == "onnxruntime" and isinstance(found, Path) and not has_symbol(found, _ENTRY):
-            yield self.of(
-                model, path, f"{found} has no {_ENTRY}: it is no library of operations for ONNX Runtime"
-            )
+            said = f"{found} has no {_ENTRY}: it is no library of operations for ONNX Runtime"
+            yield self.of(model, path, said, mend=f"take it out, or build it with a function {_ENTRY}")
         elif backend == "onnxruntime" and name in list(names)[:index]:
-            yield self.of(model, path, f"{name} is named twice, and its operations would meet themselves")
+            said = f"{name} is named twice, and its operations would meet themselves"
+            yield self.of(model, path, said, mend="name it once")
 
 
 def _verbatim(name: str) -> Path | bool | None:

@@ -162,6 +162,7 @@ def _non_linear(
             path,
             f"{side} '{tensor.name}': a non-linear format is of 3 dims, not {len(tensor.dims)}",
             says=f"Non-linear IO format {side} requires 3 dims",
+            mend="write the 3 dims without the batch",
         )
 
 
