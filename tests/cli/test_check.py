@@ -293,3 +293,7 @@ def test_a_thousand_models_take_less_than_three_seconds(run):
 
     assert result.return_value == 0
     assert time.process_time() - started < 3
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(run):
+    assert "a model repository has no name" in run("", "--no-server").exception.message

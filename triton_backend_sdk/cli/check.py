@@ -142,9 +142,11 @@ def _options(
             raise click.UsageError(str(error)) from error
     for each in old:
         console.say(f"warning: {each.message}")
+    if "" in repositories:
+        raise click.UsageError("a model repository has no name: is a variable of the shell empty?")
     options.model_repository = [*repositories, *(options.model_repository or ())]
     if not options.model_repository:
-        raise click.UsageError("name a model repository: the folder that holds MODEL/1/.")
+        raise click.UsageError("name a model repository: the folder that holds a folder for each model.")
     options.backend_directory = backend_directory or options.backend_directory
     options.disable_auto_complete_config = strict or options.disable_auto_complete_config
     options.model_config_name = model_config_name or options.model_config_name

@@ -27,6 +27,9 @@ _FORMS = {
     "gs": "gs://BUCKET/PATH",
     "as": "as://ACCOUNT/CONTAINER/PATH",
 }
+#: As other programs write a cloud.
+_OTHER_NAMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "az": "as", "azure": "as", "abfs": "as", "abfss": "as"}
+_SLIP = re.compile(r"(?P<cloud>\w+)(?::/*|//+)(?P<rest>[^/].*)")
 #: What a server says that was built without the cloud; one with it does not have the text.
 _WITHOUT = {
     "s3": b"-DTRITON_ENABLE_S3=ON",
@@ -70,11 +73,26 @@ def parse(uri: str) -> CloudRoot:
     cloud, _, rest = uri.partition("://")
     if cloud not in _FORMS:
         known = ", ".join(f"{each}://" for each in _FORMS)
-        raise HandledError(f"no model repository can be at {uri}: tritonserver knows folders, {known}")
+        write = rest if cloud == "file" else meant(uri) or f"{', '.join(_FORMS.values())}, or a folder"
+        raise HandledError(
+            f"no model repository can be at {uri}: tritonserver knows folders, {known}", f"write {write}"
+        )
     found = _parse_s3(rest) if cloud == "s3" else _parse_other(cloud, rest)
     if found is None or not found.bucket:
-        raise HandledError(f"{uri} is no model repository", f"write {_FORMS[cloud]}")
+        raise HandledError(f"{uri} is no model repository", f"write {meant(uri) or _FORMS[cloud]}")
     return found
+
+
+def meant(place: str) -> str | None:
+    """Give the URI that somebody meant who wrote s3:/bucket/models; None: no slip that is known."""
+    if (endpoint := _ENDPOINT.match(place)) and endpoint["scheme"]:
+        return f"s3://{place}"  # a store of one's own
+    slip = _SLIP.fullmatch(place)
+    if slip is None:
+        return None
+    cloud = _OTHER_NAMES.get(slip["cloud"].lower(), slip["cloud"].lower())
+    uri = f"{cloud}://{slip['rest']}"
+    return uri if cloud in _FORMS and uri != place else None
 
 
 def _parse_s3(rest: str) -> CloudRoot | None:

@@ -82,6 +82,17 @@ def _level(version: str, *, config: bool) -> Build:
     return build
 
 
+def _above(root: Path) -> list[Path]:
+    write_model(root / "project" / "model_repository", "model", with_backend(IO), {})
+    (root / "project" / "sources" / "more").mkdir(parents=True)
+    return [root / "project"]
+
+
+def _version_as_root(root: Path) -> list[Path]:
+    write_model(root, "model", with_backend(IO), {"1/model.bin": ""})
+    return [root / "model" / "1"]
+
+
 def _version(name: str) -> Build:
     def build(root: Path) -> list[Path]:
         write_model(root, "model", with_backend(IO), {f"{name}/": ""})
@@ -126,6 +137,8 @@ ALONE = [
     Alone("model_as_root", ("C02",), _level("1", config=True)),
     Alone("seed_as_root", ("C02",), _level("0001", config=False), warnings=("C08",)),
     Alone("seed_as_root_strict", ("C02",), _level("0001", config=False), (_STRICT,), warnings=("C08",)),
+    Alone("above_the_repository", ("C02",), _above),
+    Alone("version_as_root", (), _version_as_root, warnings=("C01",)),
     Alone("numbers_as_names", (), several({"1": IO, "2": IO})),
     Alone("no_config_strict", ("C03",), one(None), (_STRICT,)),
     Alone("hidden_folder", ("C12",), several({"model": IO, ".git": None}), warnings=("C03",)),

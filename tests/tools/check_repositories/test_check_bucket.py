@@ -261,7 +261,7 @@ def test_no_such_folder(store: Store, models: str, place: str) -> None:
     finding = only(f"{models}/one/1/weights" if place == "model" else f"{models}/nosuch")
     assert (
         finding.message
-        == f"the model repository {'is no folder' if place == 'model' else 'is not there'}"
+        == f"the model repository {'is a file, and no folder' if place == 'model' else 'is not there'}"
     )
     assert finding.server_says == "repository path is not a valid directory"
 

@@ -462,3 +462,40 @@ def test_what_was_meant_by_a_misspelt_name_of_an_ensemble(tmp_path, steps, mend)
     found = [each for each in check(ServerOptions(model_repository=[tmp_path])) if each.model == "pipe"]
 
     assert mend in [each.mend for each in found if each.rule == "C30"]
+
+
+@pytest.mark.parametrize(
+    ("place", "mend"),
+    [
+        ("s3:/bucket/models", "write s3://bucket/models"),
+        ("s3:bucket", "write s3://bucket"),
+        ("s3//bucket", "write s3://bucket"),
+        ("S3://bucket/models", "write s3://bucket/models"),
+        ("s3:///bucket/models", "write s3://bucket/models"),
+        ("gcs://bucket/models", "write gs://bucket/models"),
+        ("az://account/container", "write as://account/container"),
+        ("file:///srv/models", "write /srv/models"),
+        ("http://store:9000/bucket", "write s3://http://store:9000/bucket"),
+        ("modles", "did you mean models?"),
+        ("models/one/config.pbtxt", "name the folder that holds the model's: models"),
+        ("models/one", "--model-repository=models"),
+        ("models/one/1", "--model-repository={root}/models"),
+        (".", "--model-repository=models"),
+    ],
+)
+def test_a_root_that_is_none_says_what_was_meant(tmp_path, monkeypatch, place, mend):
+    write_model(tmp_path / "models", "one", "", {})
+    monkeypatch.chdir(tmp_path)
+
+    [finding] = check(ServerOptions(model_repository=[place]))
+
+    assert finding.mend == mend.format(root=tmp_path)
+
+
+def test_the_parent_of_the_folder_that_one_is_in(tmp_path, monkeypatch):
+    write_model(tmp_path / "models", "one", "", {})
+    monkeypatch.chdir(tmp_path / "models" / "one")
+
+    [finding] = check(ServerOptions(model_repository=["."]))
+
+    assert finding.mend == f"--model-repository={tmp_path / 'models'}"

@@ -9,11 +9,12 @@ from typing import Any
 
 from triton_backend_sdk.tools.check.dependents import lost_ensembles
 from triton_backend_sdk.tools.check.finding import Finding, Fix, Place
-from triton_backend_sdk.tools.check.repository import Repository, open_root
-from triton_backend_sdk.tools.check.rules import RULES, Context, Rule
+from triton_backend_sdk.tools.check.repository import CONFIG, Repository, entries, open_root, parent_of
+from triton_backend_sdk.tools.check.rules import RULES, Context, Rule, closest
 from triton_backend_sdk.tools.check.schema import server_fields
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation
+from triton_backend_sdk.tools.remote import meant
 from triton_backend_sdk.tools.server_options.options import ServerOptions, is_uri
 
 _FAMILIES = (
@@ -86,7 +87,7 @@ def _context(
         [
             model
             for repository in repositories
-            if not repository.looks_like_a_model
+            if not repository.looks_like_a_model and not repository.repositories
             for model in repository.models
         ],
         None if backends is None else Path(backends),
@@ -138,11 +139,28 @@ def _unreadable(root: Any, path: Any) -> Finding | None:
             says="failed to stat file",
             mend="let the server's user read it",
         )
-    what = "is no folder" if path.exists() else "is not there"
-    says = None if path.exists() else f"failed to stat file {root}"
+    if path.exists():
+        what, says, mend = "is a file, and no folder", None, _NAME
+        if path.name == CONFIG:
+            mend = f"name the folder that holds the model's: {parent_of(path.parent)}"
+    else:
+        what, says, mend = "is not there", f"failed to stat file {root}", _meant(root, path)
     return RULES["C01"].at(
         place,
         f"the model repository {what}",
         says="repository path is not a valid directory" if is_uri(root) else says,
-        mend=_NAME,
+        mend=mend,
     )
+
+
+def _meant(root: Any, path: Any) -> str:
+    if uri := meant(str(root)):
+        return f"write {uri}"
+    if is_uri(root):
+        return _NAME
+    try:
+        beside = [name for name, is_folder in entries(path.parent).items() if is_folder]
+    except OSError:
+        return f"{path.parent.absolute()} is not there either; {_NAME}"
+    close = closest(path.name, beside)
+    return f"did you mean {path.parent / close}?" if close else f"{_NAME}; you are in {Path.cwd()}"

@@ -194,9 +194,33 @@ class Repository:
         """Whether it is a model itself, whose parent was meant."""
         numbered = [model for model in self.models if model.name.isdigit()]
         has_config = entries(self.path).get(CONFIG) is False
-        if any(model.has_config or any(name.isdigit() for name in model.folders) for model in self.models):
+        if any(map(_is_a_model, self.models)):
             return False  # there are models in it, be they called 1
         return has_config or bool(numbered and len(numbered) == len(self.models))
+
+    @functools.cached_property
+    def repositories(self) -> list[str]:
+        """Folders in it that were meant: they hold models, and nothing else here is one."""
+        if self.looks_like_a_model or any(map(_is_a_model, self.models)):
+            return []
+        return [each.name for each in self.models if any(map(_is_a_model, Repository(each.path).readable))]
+
+    @property
+    def readable(self) -> list[ModelDirectory]:
+        """Its models; none where nobody lets us read them."""
+        try:
+            return self.models
+        except OSError:
+            return []
+
+
+def _is_a_model(model: ModelDirectory) -> bool:
+    return model.has_config or any(name.isdigit() for name in model.folders)
+
+
+def parent_of(path: Any) -> Any:
+    """Give the folder above, also of a path such as ``.``."""
+    return path.parent if path.name not in ("", "..") else path.resolve().parent
 
 
 def open_root(root: str | Path, server: ServerInstallation | None = None) -> Any:

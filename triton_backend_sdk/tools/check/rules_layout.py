@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from triton_backend_sdk.tools.check.finding import Finding, Fix, Place
-from triton_backend_sdk.tools.check.repository import CONFIG, NO_VERSIONS, ModelDirectory, version_of
+from triton_backend_sdk.tools.check.repository import (
+    CONFIG,
+    NO_VERSIONS,
+    ModelDirectory,
+    parent_of,
+    version_of,
+)
 from triton_backend_sdk.tools.check.rules import (
     Context,
     Rule,
@@ -18,7 +24,7 @@ from triton_backend_sdk.tools.check.rules import (
 )
 
 C01 = declare("C01", "a repository that is not there, cannot be read, or is empty")
-C02 = declare("C02", "a model where a repository should be", phase="ours")
+C02 = declare("C02", "a model where a repository should be, or the folder above one", phase="ours")
 C06 = declare("C06", "a model in two repositories")
 C07 = declare("C07", "no version to serve", phase="load")
 C08 = declare("C08", "a folder that is no version", "warning", "load")
@@ -31,13 +37,16 @@ _NO_VERSION = "at least one version must be available under the version policy o
 def check_repository(self: Rule, context: Context) -> Iterator[Finding]:
     """Find empty ones; the engine speaks of those that are not there."""
     for repository in context.repositories:
+        path = repository.path
         if not repository.models and not repository.looks_like_a_model:
-            yield self.at(
-                Place(str(repository.path)),
-                "no model lies in this repository",
-                mend="put MODEL/1/ and MODEL/config.pbtxt into it",
-                severity="warning",
-            )
+            said, mend = "no model lies in this repository", "put MODEL/config.pbtxt and MODEL/1/ into it"
+            if isinstance(path, Path):
+                mend += f"; tbsdk new MODEL --framework ... --into {shlex.quote(str(path))} writes them"
+                model = path.absolute().parent
+                if version_of(path.absolute().name) is not None and (model / CONFIG).is_file():
+                    said = f"this is a version of model '{model.name}', and no repository"
+                    mend = f"--model-repository={model.parent}"
+            yield self.at(Place(str(path)), said, mend=mend, severity="warning")
 
 
 @folder_rule(C01)
@@ -70,11 +79,17 @@ def check_level(self: Rule, context: Context) -> Iterator[Finding]:
             yield self.at(
                 Place(str(repository.path)),
                 f"`{repository.path}` looks like a model, not a repository: pass its parent",
-                mend=f"--model-repository={repository.path.parent}",
+                mend=f"--model-repository={parent_of(repository.path)}",
             )
             for name in model.folders:
                 if finding := _leading_zeros(model, name):
                     yield finding
+        if names := repository.repositories:
+            yield self.at(
+                Place(str(repository.path)),
+                f"`{repository.path}` holds no models itself, but folders of models: {', '.join(names)}",
+                mend=f"--model-repository={repository.path / names[0]}",
+            )
 
 
 @repository_rule(C06)
