@@ -290,15 +290,20 @@ def initialize(instance):
 )
 
 
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory):
+    """Give the flags of a server whose backend says much that is no error."""
+    root = tmp_path_factory.mktemp("talkative")
+    build_backend(write_project(root / "projects", "talkative", TALKATIVE), root / "backends")
+    write_model(root / "repository", "talk", "talkative", *FP32)
+    return [f"--model-repository={root}/repository", f"--backend-directory={root}/backends"]
+
+
 @pytest.mark.parametrize(
     "flags", [[], ["--log-verbose=1"], ["--log-verbose=2", "--log-format=ISO8601"]], ids=len
 )
-def test_a_server_that_runs_has_nothing_wrong(tmp_path, flags, capsys):
-    build_backend(write_project(tmp_path / "projects", "talkative", TALKATIVE), tmp_path / "backends")
-    write_model(tmp_path / "repository", "talk", "talkative", *FP32)
-    root = f"--model-repository={tmp_path}/repository"
-
-    log = log_of(tmp_path, [root, f"--backend-directory={tmp_path}/backends", *flags])
+def test_a_server_that_runs_has_nothing_wrong(tmp_path, talkative, flags, capsys):
+    log = log_of(tmp_path, [*talkative, *flags])
 
     assert "| READY" in log.read_text()
     assert run(["explain", str(log)]) == 0

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -69,10 +69,18 @@ def corpus(store: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return folder, store.upload("corpus", folder)
 
 
+@pytest.fixture(scope="module")
+def findings_once() -> Callable[..., list[Finding]]:
+    """Give what is found in the corpus; each root is read once."""
+    return functools.cache(findings)
+
+
 @pytest.mark.parametrize("strict", [False, True], ids=["completed", "strict"])
-def test_the_verdict_is_the_same_as_on_a_disk(corpus: tuple[Path, str], strict: bool) -> None:
+def test_the_verdict_is_the_same_as_on_a_disk(
+    corpus: tuple[Path, str], findings_once: Callable[..., list[Finding]], strict: bool
+) -> None:
     def told(root: str | Path) -> list[tuple[str | int | None, ...]]:
-        found = findings(root, disable_auto_complete_config=strict)
+        found = findings_once(root, disable_auto_complete_config=strict)
         assert exit_status(found) == 2
         return sorted(
             (
@@ -92,9 +100,12 @@ def test_the_verdict_is_the_same_as_on_a_disk(corpus: tuple[Path, str], strict: 
     assert in_bucket == on_disk
 
 
-def test_nothing_is_mended_in_a_bucket(corpus: tuple[Path, str]) -> None:
-    assert [each for each in findings(corpus[0]) if each.fix]
-    assert [each for each in findings(corpus[1]) if each.fix] == []
+def test_nothing_is_mended_in_a_bucket(
+    corpus: tuple[Path, str], findings_once: Callable[..., list[Finding]]
+) -> None:
+    on_disk, in_bucket = (findings_once(root, disable_auto_complete_config=False) for root in corpus)
+    assert [each for each in on_disk if each.fix]
+    assert [each for each in in_bucket if each.fix] == []
 
 
 def test_one_list_and_a_read_for_each_config(store: Store) -> None:
