@@ -55,6 +55,12 @@ def test_mutual_tls_that_is_off_is_off(empty):
         assert server.models() == []  # over gRPC, without TLS
 
 
+@pytest.mark.parametrize(("given", "used"), [({}, 400), ({"metrics_interval_ms": 2000}, 2000)])
+def test_a_stop_does_not_wait_for_the_metrics(empty, given, used):
+    """The thread that polls them sleeps, and is waited for."""
+    assert f"--metrics-interval-ms={used}" in TritonServer(empty, **given).argv
+
+
 def test_flags_are_written_in_full():
     options = ServerOptions.from_argv(["--model-rep=m", "--log-verb=1"])
     assert options.to_argv() == ["--log-verbose=1", "--model-repository=m"]

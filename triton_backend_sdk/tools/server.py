@@ -28,6 +28,8 @@ __all__ = ["ModelStatus", "ServerInstallation", "ServerOptions", "StartError", "
 
 #: What Vertex AI sets, to the options that tritonserver takes from it; the mode turns other endpoints off.
 _VERTEX = {"AIP_MODE": None, "AIP_STORAGE_URI": "model_repository", "AIP_HTTP_PORT": "vertex_ai_port"}
+#: A server that stops waits for half of it; its own default is 2000.
+_METRICS_MS = 400
 #: Between a broken connection and the end of the process behind it.
 _END_LIMIT_S = 3.0
 _Repository = Path | str | Sequence[Path | str]
@@ -89,7 +91,7 @@ class TritonServer:
     def _defaults(self) -> dict[str, Any]:
         given: dict[str, Any] = {f"{service}_address": LOOPBACK for service in SERVICES}
         # Written out: the defaults depend on the environment.
-        given |= {f"allow_{service}": True for service in SERVICES}
+        given |= {f"allow_{service}": True for service in SERVICES} | {"metrics_interval_ms": _METRICS_MS}
         folders = {"backend_directory": self.server.backends, "cache_directory": self.server.caches}
         return given | {name: folder for name, folder in folders.items() if folder is not None}
 
@@ -162,8 +164,7 @@ class TritonServer:
             self._launch()
 
     def _launch(self) -> None:
-        self._endpoint = None
-        self._stopped = False
+        self._endpoint, self._stopped = None, False
         self._logged = server_log.size(self.options.log_file)
         self._process = BoundProcess(self.argv, env={**self._env, **self._preloaded}, on_line=self._on_line)
 
@@ -238,9 +239,8 @@ class TritonServer:
         The default leaves the server the time its own --exit-timeout-secs grants to requests in flight. The
         status is 0 as well where it waited for nothing but reloads that had failed.
         """
-        if timeout is None:
-            limit = self.options.exit_timeout_secs
-            timeout = (30.0 if limit is None else limit) + 5
+        limit = self.options.exit_timeout_secs
+        timeout = (30.0 if limit is None else limit) + 5 if timeout is None else timeout
         return self._dismissed().stop(timeout, lambda: server_log.waits_in_vain(self.log_lines()))
 
     def kill(self) -> int:
