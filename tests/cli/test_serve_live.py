@@ -10,6 +10,7 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -98,18 +99,25 @@ def test_lines_tell_what_models_did():
     assert live_view.activity_lines(does) == ["a version 1: 2.0 requests/s, average 1.00 ms, 1.0 failures/s"]
 
 
+#: Writes its lines of what models do each second, not each ten.
+HURRIED = (sys.executable, "-c", (
+    "import sys; from triton_backend_sdk.cli import live_view, main\n"
+    "live_view._LINES_S = 1.0; sys.exit(main())"
+))  # fmt: skip
+
+
 @pytest.fixture
 def project(tmp_path):
     return write_echo_project(tmp_path / "project", {"rows": ECHO_MODELS["rows"]})
 
 
 @contextlib.contextmanager
-def in_a_terminal(*words, env=None):
+def in_a_terminal(*words, env=None, tbsdk=TBSDK):
     """Give a running ``tbsdk serve`` and what it wrote to its terminal."""
     screen, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
     process = subprocess.Popen(
-        [*TBSDK, "serve", *map(str, words)],
+        [*tbsdk, "serve", *map(str, words)],
         stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **(env or {})},
     )  # fmt: skip
@@ -147,7 +155,7 @@ def test_a_terminal_shows_a_table_that_changes(project):
 
 
 def test_a_terminal_whose_cursor_stays_gets_lines(project):
-    with in_a_terminal(project.root, env={"TERM": "dumb"}) as (_, text):
+    with in_a_terminal(project.root, env={"TERM": "dumb"}, tbsdk=HURRIED) as (_, text):
         url = wait_for(text, r"http +(http://127\.0\.0\.1:\d+)")[1]
         deadline = time.monotonic() + 60
         while not re.search(r"rows version 1: \d+\.\d requests/s, average", "".join(text)):
