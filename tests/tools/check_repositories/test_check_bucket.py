@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import socket
 import sys
 import time
@@ -14,7 +15,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from tests.s3 import Store, a_store, sign_in
+from tests.s3 import NOBODY, Store, a_store, nobody_answers, sign_in
 from tests.tools.check_repositories.cases import IO, TOGETHER, Link
 from triton_backend_sdk.cli import run
 from triton_backend_sdk.tools.check import bucket
@@ -285,21 +286,15 @@ def test_no_such_bucket(store: Store) -> None:
 @pytest.mark.parametrize(
     ("root", "says"),
     [
-        ("s3://127.0.0.1:1/bucket/models", "Connection refused"),
-        ("s3://nosuch.invalid:9000/bucket/models", "no answer for s3://nosuch.invalid:9000/bucket/models"),
-        ("s3://10.255.255.1:9000/bucket/models", "no answer for|there is no bucket"),
-        ("gs://bucket/models", "through the proxy 127.0.0.1:1: Connection refused"),
-        ("as://account/container/models", "through the proxy 127.0.0.1:1: Connection refused"),
+        *NOBODY,
         ("ftp://host/models", "no model repository can be at ftp://host/models"),
     ],
 )
 def test_nobody_there(monkeypatch: pytest.MonkeyPatch, root: str, says: str) -> None:
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
+    nobody_answers(monkeypatch)
     began = time.monotonic()
 
-    assert any(part in only(root).message for part in says.split("|"))
+    assert re.search(says, only(root).message)
     assert time.monotonic() - began < 30
 
 
