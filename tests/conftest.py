@@ -39,15 +39,6 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quick_stops() -> Iterator[None]:
-    """Let servers look at the machine's load more often: they stop after a look only, half a period later."""
-    defaults = TritonServer._defaults
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TritonServer, "_defaults", lambda self: {**defaults(self), "metrics_interval_ms": 50})
-        yield
-
-
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Give ``golden(name, text)``: the text must be what tests/golden/NAME holds."""
