@@ -42,7 +42,7 @@ _STARTED = "Started GRPCInferenceService"
 class _Unchecked(TritonServer):
     """A server that judges for itself what the launcher would refuse before the start."""
 
-    def _check(self) -> None: ...
+    def check(self) -> None: ...
 
 
 class Outcome:
