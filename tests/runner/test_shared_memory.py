@@ -235,6 +235,20 @@ def test_what_the_server_uses_still_is_asked_for_again():
     assert files() == []
 
 
+def test_a_server_that_has_just_answered_is_told_again_to_forget():
+    told, refusals = [], ["in use", "in use"]
+
+    def forget(region):
+        if refusals:
+            raise UnavailableError(refusals.pop())
+        told.remove(region.name)
+
+    pool = Pool(lambda region: told.append(region.name), forget, forget)
+    pool.give_back(pool.take(1))
+    pool.close()
+    assert (told, refusals, files()) == ([], [], [])
+
+
 def test_a_pool_uses_regions_again_by_size():
     told = []
     pool = Pool(*telling(told))

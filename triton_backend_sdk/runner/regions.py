@@ -12,6 +12,7 @@ import itertools
 import mmap
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,8 @@ _FOLDER = Path("/dev/shm")  # noqa: S108  where shm_open(3) of Triton looks
 #: Rows of SIMD instructions, and more than any datatype needs.
 ALIGNMENT = 64
 _SMALLEST = 1 << 16
+#: Seconds, and between two looks: a server has use for a region until a moment after it has answered.
+_SETTLE_S, _PAUSE_S = 0.2, 0.005
 #: Of the names of all regions.
 PREFIX = "tbsdk-runner-"
 _numbers = itertools.count()
@@ -217,7 +220,20 @@ class Pool:
         self._forget(regions)
 
     def _forget(self, regions: list[Region]) -> None:
+        until = time.monotonic() + _SETTLE_S
         for region in regions:
             with contextlib.suppress(Exception):  # the server may be gone
-                self._unregister(region)
+                while not self._is_forgotten(region):
+                    if time.monotonic() > until:
+                        break
+                    time.sleep(_PAUSE_S)
             region.close()
+
+    def _is_forgotten(self, region: Region) -> bool:
+        try:
+            self._unregister(region)
+        except TritonError as error:
+            if "in use" in str(error):
+                return False
+            raise
+        return True
