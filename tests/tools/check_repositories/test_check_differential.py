@@ -42,7 +42,8 @@ _STARTED = "Started GRPCInferenceService"
 class _Unchecked(TritonServer):
     """A server that judges for itself what the launcher would refuse before the start."""
 
-    def check(self) -> None: ...
+    def check(self) -> None:
+        self._ports.choose()
 
 
 class Outcome:
