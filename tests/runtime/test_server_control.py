@@ -1,10 +1,12 @@
 """model.server: loading, unloading and looking at models, from a plugin."""
 
 import json
+import time
 
 import pytest
 
 from triton_backend_sdk.errors import TritonError, UnavailableError
+from triton_backend_sdk.testing.core_live import let_threads_rest
 
 #: Runs the function ``act`` of a test, which gets the server and its own model's name; what it returns is OUT.
 ACT = """
@@ -51,8 +53,10 @@ def test_models_are_described(serve, act):
         return [1]
 
     assert act(look, target) == [1]
-    assert target.core.wait_released(5)
-    assert target.core.statistics(target.name)["inference_count"] == 1
+    deadline = time.monotonic() + 10
+    while target.core.statistics(target.name)["inference_count"] != 1:  # counted after the answer
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_execute_loads_and_unloads_models(serve, act):
@@ -78,7 +82,9 @@ def test_execute_loads_and_unloads_models(serve, act):
             {"1/weights.txt": b"3"},
         )
         assert server.is_ready("other")
+        let_threads_rest()
         server.unload("other", dependents=True)
+        let_threads_rest()
         server.unload(name)
         assert not [entry for entry in server.index(ready=True) if entry["name"] == name]
         return [2]
