@@ -65,7 +65,8 @@ typedef struct tb_call {
   pthread_mutex_t lock;
   pthread_cond_t changed;
   TRITONSERVER_InferenceRequest* request;  // for cancel() until it is both released and answered
-  bool sent, released, final, cancelled;
+  bool sent, released, cancelled;
+  atomic_bool final;
   bool abandoned;  // Python is not interested any more
   bool lost;       // a response found no memory
   bool detached;   // nothing cancels it any more
