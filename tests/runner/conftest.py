@@ -134,6 +134,12 @@ def backends(repository):
 
 
 @pytest.fixture(scope="session")
+def few(backends):
+    """Options for two models only: such a server is there in half the time."""
+    return {"backend_directory": backends, "load_model": ["flat", "many"]}
+
+
+@pytest.fixture(scope="session")
 def started(repository, backends):
     """A Runner that started a server, and speaks gRPC to it."""
     with Runner(

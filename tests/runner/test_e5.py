@@ -38,8 +38,8 @@ ROW = np.arange(3, dtype=np.float32)
 # 1. Anywhere: scripts, notebooks, tests; started, attached or in process.
 
 
-def test_e5_01_a_runner_starts_at_its_first_call(repository, backends):
-    runner = Runner(repository, backend_directory=backends)
+def test_e5_01_a_runner_starts_at_its_first_call(repository, few):
+    runner = Runner(repository, **few)
     try:
         assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
         pid = runner.server.pid
@@ -557,9 +557,9 @@ def test_e5_08_it_listens_on_loopback_only(started):
             socket.create_connection(("127.0.0.2", port))
 
 
-def test_e5_08_replicas_share_a_port_only_on_purpose(repository, backends):
+def test_e5_08_replicas_share_a_port_only_on_purpose(repository, few):
     ports = choose_ports({"http": None, "grpc": None})
-    shared = {f"{name}_port": port for name, port in ports.items()} | {"backend_directory": backends}
+    shared = {f"{name}_port": port for name, port in ports.items()} | few
     with Runner(repository, **shared, reuse_http_port=True, reuse_grpc_port=True) as one:
         with Runner(repository, **shared, reuse_http_port=True, reuse_grpc_port=True) as two:
             assert one.server.grpc_url == two.server.grpc_url
@@ -571,19 +571,19 @@ def test_e5_08_replicas_share_a_port_only_on_purpose(repository, backends):
 # 9. Ports.
 
 
-def test_e5_09_ports_are_free_ones_or_those_given(repository, backends):
+def test_e5_09_ports_are_free_ones_or_those_given(repository, few):
     [port] = choose_ports({"grpc": None}).values()
-    with Runner(repository, backend_directory=backends, grpc_port=port) as runner:
+    with Runner(repository, **few, grpc_port=port) as runner:
         assert runner.url == f"grpc://127.0.0.1:{port}"
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         used = taken.getsockname()[1]
         with pytest.raises((StartError, HandledError), match=str(used)):
-            Runner(repository, backend_directory=backends, http_port=used).start()
+            Runner(repository, **few, http_port=used).start()
 
 
-def test_e5_09_a_free_port_that_somebody_took_is_changed(repository, backends, monkeypatch):
+def test_e5_09_a_free_port_that_somebody_took_is_changed(repository, few, monkeypatch):
     tried = []
     with socket.create_server(("127.0.0.1", 0)) as taken:
 
@@ -595,7 +595,7 @@ def test_e5_09_a_free_port_that_somebody_took_is_changed(repository, backends, m
             return found
 
         monkeypatch.setattr("triton_backend_sdk.tools.service_ports.choose_ports", choose)
-        with Runner(repository, backend_directory=backends) as runner:
+        with Runner(repository, **few) as runner:
             assert runner.flat.run(ROW)["OUT"].tolist() == ROW.tolist()
             assert len(tried) == 2
 
@@ -681,8 +681,8 @@ def test_e5_10_the_environment(repository, backends, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_e5_11_a_crash_during_a_call_raises_at_once_and_the_server_comes_back(repository, backends, protocol):
-    with Runner(repository, backend_directory=backends, protocol=protocol) as runner:
+def test_e5_11_a_crash_during_a_call_raises_at_once_and_the_server_comes_back(repository, few, protocol):
+    with Runner(repository, **few, protocol=protocol, restart=Restart(pause=0.01)) as runner:
         pid = runner.server.pid
         began = time.monotonic()
         with pytest.raises(
@@ -707,9 +707,9 @@ def test_e5_11_a_crash_during_a_call_raises_at_once_and_the_server_comes_back(re
         assert runner.restarts == 3
 
 
-def test_e5_11_restarts_have_a_cap(repository, backends):
+def test_e5_11_restarts_have_a_cap(repository, few):
     restart = Restart(limit=1, pause=0.01)
-    with Runner(repository, backend_directory=backends, restart=restart) as runner:
+    with Runner(repository, **few, restart=restart) as runner:
         for _ in range(2):
             with pytest.raises(ServerEndedError):
                 runner.flat.run(ROW, parameters={"crash": True})
@@ -733,8 +733,8 @@ def test_e5_11_a_server_that_does_not_start_says_why(repository, backends, tmp_p
         Runner(tmp_path / "nowhere", backend_directory=backends).start()
 
 
-def test_e5_11_a_graceful_stop(repository, backends):
-    with Runner(repository, backend_directory=backends) as runner:
+def test_e5_11_a_graceful_stop(repository, few):
+    with Runner(repository, **few) as runner:
         server = runner.server
         answers = []
         slow = {"parameters": {"sleep": 1.0}}

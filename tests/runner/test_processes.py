@@ -43,11 +43,11 @@ def run(program, **given):
     ],
     ids=str,
 )
-def test_a_forked_child_leaves_the_parents_server_alone(repository, backends, options, expected):
+def test_a_forked_child_leaves_the_parents_server_alone(repository, few, options, expected):
     program = """
     import os, sys
     from triton_backend_sdk.runner import Runner
-    with Runner(repository, backend_directory=backends, **options) as runner:
+    with Runner(repository, **options) as runner:
         print(runner.flat.run([0.0])["OUT"].tolist(), flush=True)
         child = os.fork()
         if not child:
@@ -59,7 +59,8 @@ def test_a_forked_child_leaves_the_parents_server_alone(repository, backends, op
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         print(runner.flat.run([0.0])["OUT"].tolist(), runner.restarts, bool(runner.log_lines()))
     """
-    told = run(program, repository=str(repository), backends=str(backends), options=options)
+    given = few | {"backend_directory": str(few["backend_directory"])} | options
+    told = run(program, repository=str(repository), options=given)
     assert told.splitlines() == ["[0.0]", expected, "[0.0] 0 True"]
 
 
@@ -77,8 +78,8 @@ def test_children_of_a_pool_have_connections_of_their_own(started):
     assert run(program, url=f"http://{started.server.http_url}") == "True\n"
 
 
-def test_a_server_lives_longer_than_the_thread_that_started_it(repository, backends):
-    runner = Runner(repository, backend_directory=backends, restart=Restart(limit=0))
+def test_a_server_lives_longer_than_the_thread_that_started_it(repository, few):
+    runner = Runner(repository, **few, restart=Restart(limit=0))
     thread = threading.Thread(target=runner.start)
     thread.start()
     thread.join()
@@ -88,7 +89,7 @@ def test_a_server_lives_longer_than_the_thread_that_started_it(repository, backe
 
 
 @pytest.mark.parametrize("options", [{}, {"protocol": "http"}, {"shared_memory": True}], ids=str)
-def test_a_crash_reaches_all_threads_and_streams(repository, backends, options):
+def test_a_crash_reaches_all_threads_and_streams(repository, few, options):
     errors, waiting = [], threading.Barrier(7)
 
     def ask(call):
@@ -98,7 +99,7 @@ def test_a_crash_reaches_all_threads_and_streams(repository, backends, options):
         except ServerEndedError as error:
             errors.append(error)
 
-    with Runner(repository, backend_directory=backends, **options) as runner:
+    with Runner(repository, **few, restart=Restart(pause=0.01), **options) as runner:
         runner.flat.run(LARGE)
         runner.flat.run(LARGE)
         slow = {"parameters": {"sleep": 60.0}, "client_timeout": 50}
@@ -120,12 +121,12 @@ def test_a_crash_reaches_all_threads_and_streams(repository, backends, options):
         assert runner.flat.run(LARGE)["OUT"].size == LARGE.size
 
 
-def test_a_kernel_that_does_not_tell_of_ends(repository, backends, monkeypatch):
+def test_a_kernel_that_does_not_tell_of_ends(repository, few, monkeypatch):
     def refuse(pid):
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(os, "pidfd_open", refuse)
-    with Runner(repository, backend_directory=backends) as runner:
+    with Runner(repository, **few) as runner:
         os.kill(runner.server.pid, signal.SIGKILL)
         wait_for(lambda: runner.restarts == 1, seconds=60)
         server = runner.server
@@ -134,8 +135,8 @@ def test_a_kernel_that_does_not_tell_of_ends(repository, backends, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
-def test_a_crash_in_the_middle_of_a_stream(repository, backends, protocol):
-    with Runner(repository, backend_directory=backends, protocol=protocol) as runner:
+def test_a_crash_in_the_middle_of_a_stream(repository, few, protocol):
+    with Runner(repository, **few, protocol=protocol) as runner:
         stream = runner.many.stream([1000], parameters={"sleep": 0.05})
         assert next(stream)["OUT"].tolist() == [0]
         os.kill(runner.server.pid, signal.SIGKILL)
@@ -144,8 +145,8 @@ def test_a_crash_in_the_middle_of_a_stream(repository, backends, protocol):
 
 
 @pytest.mark.parametrize("options", [{}, {"protocol": "http"}, {"in_process": True}], ids=str)
-def test_closing_does_not_wait_for_streams(repository, backends, options):
-    with Runner(repository, backend_directory=backends, **options) as runner:
+def test_closing_does_not_wait_for_streams(repository, few, options):
+    with Runner(repository, **few, **options) as runner:
         stream = runner.many.stream([1000], parameters={"sleep": 0.05})
         next(stream)
         began = time.monotonic()
@@ -154,8 +155,8 @@ def test_closing_does_not_wait_for_streams(repository, backends, options):
         list(stream)
 
 
-def test_a_closed_runner(repository, backends):
-    with Runner(repository, backend_directory=backends) as runner:
+def test_a_closed_runner(repository, few):
+    with Runner(repository, **few) as runner:
         pass
     for call in (
         lambda: runner.flat.run(ROW),

@@ -178,8 +178,8 @@ def test_coroutines_use_it_too(shared):
         assert asyncio.run(several()) == list(range(6))
 
 
-def test_a_restart_registers_anew(repository, backends):
-    with Runner(repository, backend_directory=backends, shared_memory=True) as runner:
+def test_a_restart_registers_anew(repository, few):
+    with Runner(repository, **few, shared_memory=True) as runner:
         for _ in range(2):
             runner.flat.run(LARGE)
         with pytest.raises(UnavailableError, match="ended by itself"):
