@@ -1,4 +1,4 @@
-// Calls to models of the same server. Reading order: call.c (a call under way), call_start.c, call_input.c, call_result.c, infer_response.c, waits.c (who
+// Calls to models of the same server. Reading order: call.c (a call under way), call_wait.c, call_start.c, call_input.c, call_result.c, infer_response.c, waits.c (who
 // waits for whom), mailbox.c (how an event loop hears of it), call_type.c (what Python sees).
 #pragma once
 #include "shim.h"
@@ -109,6 +109,7 @@ bool tb_call_ready(const tb_call* call);  // under its lock
 tb_result* tb_call_take(tb_call* call, bool* over);  // NULL: over, or nothing yet
 
 typedef enum { TB_READY, TB_CANCELLED, TB_PARENT_CANCELLED, TB_DEADLINE, TB_NOT_YET, TB_INTERRUPTED } tb_waited;
+void tb_call_sleep(tb_call* call);  // without the GIL: until there is news, or it is time to look for signals
 tb_waited tb_call_wait(tb_call* call, uint64_t until);  // with the GIL, which it gives up; INTERRUPTED: a Python error
 
 // INFER waits at once; START and AWAIT are waited for by result() or an event loop; STREAM may give any number of responses.
