@@ -367,22 +367,22 @@ def test_e5_05_a_client_timeout_is_for_a_call_of_the_server_too(remote):
         runner.close()
 
 
-def test_e5_06_the_client_timeout_of_a_stream_is_for_all_of_it(remote):
+def test_e5_06_the_client_timeout_of_a_stream_is_for_all_of_it(runner):
     given = {"parameters": {"sleep": 0.2}, "client_timeout": 1.0}
-    assert [result["OUT"].item() for result in remote.many.stream([2], **given)] == [0, 1]
+    assert [result["OUT"].item() for result in runner.many.stream([2], **given)] == [0, 1]
     found = []
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r"^the stream of many did not end within 1 s$"):
-        found.extend(result["OUT"].item() for result in remote.many.stream([50], **given))
+        found.extend(result["OUT"].item() for result in runner.many.stream([50], **given))
     assert time.monotonic() - began < 8  # of ten seconds
     assert found[:1] == [0]
 
     async def collect():
-        return [result async for result in remote.many.async_stream([50], **given)]
+        return [result async for result in runner.many.async_stream([50], **given)]
 
     with pytest.raises(TimeoutError, match=r"^the stream of many did not end within 1 s$"):
         asyncio.run(collect())
-    assert [result["OUT"].item() for result in remote.many.stream([3])] == [0, 1, 2]  # it has none
+    assert [result["OUT"].item() for result in runner.many.stream([3])] == [0, 1, 2]  # it has none
 
 
 def test_e5_05_metadata_is_asked_for_once_until_a_model_changes(runner, monkeypatch):

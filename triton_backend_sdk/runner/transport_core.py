@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -19,6 +20,7 @@ from triton_backend_sdk.runner.messages import InferRequest, InputTensor
 from triton_backend_sdk.runner.result import OutputTensor, Result
 from triton_backend_sdk.runner.transport import Answer, Operation, Stream, Transport, in_thread
 from triton_backend_sdk.testing.core import CoreResponse, Raw, RequestOptions, TritonCore
+from triton_backend_sdk.testing.core import Stream as CoreStream
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -79,18 +81,29 @@ class CoreTransport(Transport):
             return self._result(response, response.outputs)
         except asyncio.TimeoutError:
             call.cancel_request()
-            raise TimeoutError(
-                f"no answer from {request.model} within {request.client_timeout:g} s"
-            ) from None
+            raise TimeoutError from None
         except asyncio.CancelledError:
             call.cancel_request()
             raise
 
     def stream(self, request: InferRequest) -> Stream[Result]:
         """Send a request whose model gives any number of responses."""
-        timeout = request.client_timeout
-        stream = self.core.stream(request.model, _inputs(request), timeout=timeout, **_options(request))
-        return Stream((self._result(each, each.outputs) for each in stream), stream.cancel)
+        stream = self.core.stream(request.model, _inputs(request), **_options(request))
+        return Stream(self._results(stream, request.client_timeout), stream.cancel)
+
+    def _results(self, stream: CoreStream, timeout: float | None) -> Iterator[Result]:
+        end = time.monotonic() + (timeout or 0)
+        try:
+            while True:
+                if timeout is not None:
+                    stream.timeout = max(0.0, end - time.monotonic())
+                response = next(stream, None)
+                if response is None:
+                    return
+                yield self._result(response, response.outputs)
+        except TimeoutError:
+            stream.cancel()
+            raise
 
     def exchange(
         self,
@@ -138,7 +151,7 @@ def _wait(call: Any, cancel: Callable[[], None], request: InferRequest) -> Any:
         return call.result(request.client_timeout)
     except (TimeoutError, FutureTimeoutError):
         cancel()
-        raise TimeoutError(f"no answer from {request.model} within {request.client_timeout:g} s") from None
+        raise TimeoutError from None  # in its caller's words
     except KeyboardInterrupt:
         cancel()
         raise

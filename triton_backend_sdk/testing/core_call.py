@@ -131,7 +131,8 @@ class Stream(Iterator[CoreResponse]):
         self.exchange: Exchange | None = None
         #: Whether the final flag came alone, without a response.
         self.empty_final = False
-        self._timeout = timeout
+        #: Seconds that the next response may take.
+        self.timeout = timeout
         self._items: queue.SimpleQueue[CoreResponse | TritonError | None] = queue.SimpleQueue()
         self._ended = False
 
@@ -165,9 +166,9 @@ class Stream(Iterator[CoreResponse]):
         if self._ended:
             return None
         try:
-            item = self._items.get(timeout=self._timeout)
+            item = self._items.get(timeout=self.timeout)
         except queue.Empty:
-            raise TimeoutError(f"no response came within {self._timeout:g} s") from None
+            raise TimeoutError(f"no response came within {self.timeout:g} s") from None
         self._ended = item is None
         return item
 
