@@ -20,10 +20,11 @@ MODELS = [
     ModelStatus("tokenizer", "1", "READY", ""),
 ]
 RELOADS = [
-    Reload("mybackend", 0.03),
+    Reload("mybackend", 0.03, "reload"),
     Reload(
         "tokenizer",
         0.02,
+        "reload",
         error="version 1 is at UNAVAILABLE state: Internal: NameError: name 'vocabulary' is not defined;",
         at="/home/me/tokenizer/tokenizer/plugin.py:12: <module>",
     ),
