@@ -235,7 +235,7 @@ def test_an_old_flag_is_translated_with_a_warning(run):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "name a model repository"),
+        ([], "no project is here: name one, or a model repository"),
         (["models", "--", "--no-such-flag=1"], "tritonserver has no option --no-such-flag"),
         (["models", "--", "--http-port=x"], "x"),
     ],
@@ -297,3 +297,23 @@ def test_a_thousand_models_take_less_than_three_seconds(run):
 
 def test_an_empty_name_is_not_the_folder_one_is_in(run):
     assert "a model repository has no name" in run("", "--no-server").exception.message
+
+
+def test_a_project_stands_for_its_repository(run, tmp_path, monkeypatch):
+    """It is what `tbsdk serve` takes, and builds; so its backend counts as being there."""
+    assert CliRunner().invoke(cli.cli, ["new", "mine"], standalone_mode=False).return_value in (0, None)
+    (tmp_path / "server" / "backends").mkdir(parents=True)
+    (tmp_path / "server" / "bin").mkdir()
+    binary = tmp_path / "server" / "bin" / "tritonserver"
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    against = ["--server", str(binary)]
+    assert "mine/model_repository: nothing to mend" in run("mine", *against).output
+    monkeypatch.chdir(tmp_path / "mine")
+    assert "model_repository: nothing to mend" in run(*against).output
+    assert "model_repository: nothing to mend" in run("model_repository", *against).output
+    monkeypatch.chdir("mine")  # the package, below the project's folder
+    assert "../model_repository: nothing to mend" in run(*against).output
+    assert "C12" in run("../model_repository", *against, "--backend-directory", str(tmp_path)).output
+    (tmp_path / "mine" / "model_repository" / "mine" / "config.pbtxt").write_text("bogus: 1\n")
+    assert "bogus" in run(*against).output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import warnings
 from collections import Counter
@@ -21,7 +22,8 @@ from triton_backend_sdk.tools.check.finding import Finding
 from triton_backend_sdk.tools.check.report import as_dict, sarif
 from triton_backend_sdk.tools.errors import HandledError
 from triton_backend_sdk.tools.installation import ServerInstallation, find_server
-from triton_backend_sdk.tools.server_options.options import ServerOptions
+from triton_backend_sdk.tools.project import Project
+from triton_backend_sdk.tools.server_options.options import ServerOptions, is_uri
 
 _STYLES = {"note": "blue", "warning": "yellow", "error": "bold red"}
 _FAILED = 2
@@ -31,6 +33,7 @@ _FAILED = 2
     cls=PassThrough,
     epilog="""\b
 Examples:
+  tbsdk check                              the repository of the project here
   tbsdk check models
   tbsdk check models more_models --strict
   tbsdk check s3://bucket/models --no-server --gpus 2
@@ -94,20 +97,22 @@ def command(
     """Say what a tritonserver would refuse in model repositories, and what it would not serve as meant.
 
     Each finding has a rule, the file and line, the server's own words and the mend. Nothing is started, and
-    nothing of a model is run. A repository may be a folder or an address such as s3://bucket/models.
+    nothing of a model is run. A repository may be a folder, an address such as s3://bucket/models, or a
+    project, whose backend need not be built yet.
     """
     if list_rules:
         _list_rules(as_json)
         return 0
     try:
-        options = _options(flags, repositories, **given)
+        options = _options(flags, **given)
+        built = _add_repositories(options, repositories)
         server = None if no_server else _server(server_path)
         seen = _gpus() if gpus is None else gpus
-        findings = check(options, server=server, gpus=seen)
+        findings = check(options, server=server, gpus=seen, built=built)
         if fix and (done := mend(findings)):
             for each in done:
                 console.say(_shown(f"mended: {each.does}"))
-            findings = check(options, server=server, gpus=seen)
+            findings = check(options, server=server, gpus=seen, built=built)
     except HandledError as error:
         console.report(error)
         return _FAILED
@@ -127,7 +132,6 @@ def command(
 
 def _options(
     flags: Sequence[str],
-    repositories: Sequence[str],
     *,
     backend_directory: Path | None,
     strict: bool,
@@ -142,16 +146,41 @@ def _options(
             raise click.UsageError(str(error)) from error
     for each in old:
         console.say(f"warning: {each.message}")
-    if "" in repositories:
-        raise click.UsageError("a model repository has no name: is a variable of the shell empty?")
-    options.model_repository = [*repositories, *(options.model_repository or ())]
-    if not options.model_repository:
-        raise click.UsageError("name a model repository: the folder that holds a folder for each model.")
     options.backend_directory = backend_directory or options.backend_directory
     options.disable_auto_complete_config = strict or options.disable_auto_complete_config
     options.model_config_name = model_config_name or options.model_config_name
     options.model_namespacing = model_namespacing or options.model_namespacing
     return options
+
+
+def _add_repositories(options: ServerOptions, named: Sequence[str]) -> set[str]:
+    """Put what was named before the flags' own, a project's repository for a project; give what it builds."""
+    if "" in named:
+        raise click.UsageError("a model repository has no name: is a variable of the shell empty?")
+    given = options.model_repository or []
+    found: list[Path | str] = []
+    built = set()
+    for path in named or ([] if given else ["."]):
+        project = _project(path)
+        if project is not None:
+            built.add(project.name)
+            is_itself = not named or Path(path).resolve() == project.root
+            found.append(os.path.relpath(project.model_repository) if is_itself else path)
+        elif named:
+            found.append(path)
+    options.model_repository = [*found, *given]
+    if not options.model_repository:
+        raise click.UsageError(
+            "no project is here: name one, or a model repository, the folder that holds folders of models."
+        )
+    return set() if options.backend_directory else built
+
+
+def _project(path: str) -> Project | None:
+    try:
+        return None if is_uri(path) else Project.find(Path(path))
+    except HandledError:
+        return None
 
 
 def _server(path: Path | None) -> ServerInstallation | None:

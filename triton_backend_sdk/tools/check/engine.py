@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,17 @@ def rules() -> dict[str, Rule]:
 
 
 def check(
-    options: ServerOptions, *, server: ServerInstallation | None = None, gpus: int = 0
+    options: ServerOptions,
+    *,
+    server: ServerInstallation | None = None,
+    gpus: int = 0,
+    built: Collection[str] = (),
 ) -> list[Finding]:
     """Look at the repositories that a server with these options would serve.
 
     :param server: the tritonserver that is meant; where none is, nobody looks for backends.
     :param gpus: how many it would see.
+    :param built: backends that will be there, as ``tbsdk serve`` builds them.
     :raises HandledError: a repository in a bucket cannot be read here.
     """
     rules()
@@ -70,14 +75,18 @@ def check(
             found.append(fault)
         else:
             repositories.append(Repository(path, options.model_config_name))
-    context = _context(repositories, options, server, gpus)
+    context = _context(repositories, options, server, gpus, frozenset(built))
     found += _run(context)
     found += lost_ensembles(found, context)
     return sorted(found, key=lambda each: (each.place.path, each.place.line or 0, each.rule))
 
 
 def _context(
-    repositories: list[Repository], options: ServerOptions, server: ServerInstallation | None, gpus: int
+    repositories: list[Repository],
+    options: ServerOptions,
+    server: ServerInstallation | None,
+    gpus: int,
+    built: frozenset[str],
 ) -> Context:
     backends = options.backend_directory or (server.backends if server else None)
     fields = server_fields(server.library) if server and server.library else None
@@ -95,6 +104,7 @@ def _context(
         _version(server),
         fields,
         gpus,
+        built,
     )
 
 

@@ -34,6 +34,8 @@ class Context:
     #: The fields of each message of config.pbtxt that the server knows; None: nobody knows.
     server_fields: dict[str, set[str]] | None = None
     gpus: int = 0
+    #: Backends that will be there.
+    built: frozenset[str] = frozenset()
     by_name: dict[str, list[ModelDirectory]] = field(init=False)
     #: Models that lead to no ensembles of each other, as far as somebody looked.
     without_cycle: set[ModelDirectory] = field(init=False, default_factory=set)

@@ -95,7 +95,7 @@ def check_library(self: Rule, model: ModelDirectory, context: Context) -> Iterat
     home = context.backends / backend
     if not runtime:
         name = f"libtriton_{backend}.so"
-        if _lies_in(model, name) or (home / name).is_file():
+        if backend in context.built or _lies_in(model, name) or (home / name).is_file():
             return
         if not (home / "model.py").is_file():
             yield self.of(
