@@ -265,7 +265,8 @@ def test_the_names_are_those_of_the_module():
     assert {name for name in vars(module) if not name.startswith("_")} == names.EVERY
     for name, members in names.CLASSES.items():
         cls = getattr(module, name)
-        assert [member for member in members if not hasattr(cls, member)] == [], name
+        missing = {member for member in members if not hasattr(cls, member)}
+        assert missing <= ({"add_note"} if sys.version_info < (3, 11) else set()), name
 
 
 def test_what_is_bound_to_a_thread_in_execute_alone_is_fine(report):
