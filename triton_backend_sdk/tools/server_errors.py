@@ -45,11 +45,12 @@ class StartError(HandledError):
         self.returncode = returncode
         #: The last lines of its output.
         self.log = tuple(log)
-        reason = _REASON.match(server_log.start_error(log) or "")
+        said = server_log.start_error(log)
+        reason = _REASON.match(said or "")
         #: The code of Triton's error, such as Internal; None where it gave none.
         self.code = reason["code"] if reason else None
         #: The text of Triton's error.
-        self.reason = reason["text"] if reason else server_log.start_error(log)
+        self.reason = reason["text"] if reason else said
         #: The models that failed.
         self.failures = model_failures(log)
 
